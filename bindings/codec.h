@@ -1,0 +1,41 @@
+/* bindings/codec.h - Lua values to messages and back (the format is sched/value.h's).
+ *
+ * Keeps sharing and cycles within a message, shared upvalues too; names the place of what it cannot
+ * send; never trusts a message. Strings above LR_BLOB_BYTES go into the object store and are
+ * referred to. Writable tensors are copied into the store (value semantics), sealed ones referred to.
+ * One codec a state. Thread: the state's. Blocks: never. */
+#ifndef BINDINGS_CODEC_H
+#define BINDINGS_CODEC_H
+
+#include "bindings/state.h"
+
+#define LR_BLOB_BYTES (64u * 1024u)
+
+bool lr_codec_open(lr_state *S); /* false: no memory */
+void lr_codec_close(lr_state *S);
+
+/* What the values at the root of a message are called in refusals: "argument 2", "result 1",
+ * "upvalue 'env'", "value". */
+typedef enum lr_root { LR_ROOT_ARGUMENT, LR_ROOT_RESULT, LR_ROOT_UPVALUE, LR_ROOT_VALUE } lr_root;
+
+typedef enum lr_encode_flags {
+    LR_ENCODE_SEAL = 1 /* results: a writable tensor is sealed and sent without a copy */
+} lr_encode_flags;
+
+/* Appends header and the count values at L's indices first.. to S->builder (which must be empty).
+ * On refusal: false, the builder is reset and a sentence is pushed on L:
+ *   argument 2: t.env.reset: a C function (io.write) cannot be sent; pass its name or a module
+ *   function instead
+ * *code is then LR_ERR_NOT_SERIALIZABLE or LR_ERR_OUT_OF_MEMORY. Otherwise L's stack is as before. May raise
+ * only Lua's own out of memory. */
+bool lr_encode(lr_state *S, lua_State *L, int first, int count, lr_root root, unsigned flags, lr_err *code);
+
+/* Pushes the message's values on L and returns how many, or -1 with a sentence pushed instead, when the
+ * message is malformed, a module cannot be loaded, ... The message stays the caller's. */
+int lr_decode(lr_state *S, lua_State *L, const lr_value *message);
+
+/* lr.class(name, mt): objects with metatable mt travel; on arrival the metatable is the shipped copy, or the receiver's
+ * own registration of that name. Argument errors raise. */
+int lr_codec_class(lua_State *L);
+
+#endif

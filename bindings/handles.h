@@ -1,0 +1,58 @@
+/* bindings/handles.h - the userdata that stand for futures, remote functions and tensors in Lua:
+ * made and tested here, for the codec and everybody else.
+ *
+ * Each is a small full userdata that holds one count of the object behind it.
+ * Thread: the state's. Errors: out of memory raises, as in Lua. */
+#ifndef BINDINGS_HANDLES_H
+#define BINDINGS_HANDLES_H
+
+#include "bindings/state.h"
+#include "runtime/buffer.h"
+#include "luarun/kernel.h"
+
+typedef struct lr_future_ud { /* bindings/future.c */
+    struct lr_task *task;
+    uint32_t index; /* which of the task's results, from 0; LR_RESULT_ALL: all of them */
+} lr_future_ud;
+#define LR_RESULT_ALL UINT32_MAX
+
+typedef struct lr_remote_ud { /* bindings/remote.c */
+    lr_fn *fn;           /* NULL until first used, where it is made of a Lua function */
+    int ref_function;    /* registry: the Lua function it was made of; LUA_NOREF: it came from elsewhere */
+    int ref_upvalues;    /* registry: the upvalues as they were when fn was made */
+    struct lr_options *options; /* runtime/options.h; NULL: all default */
+    bool making;         /* its fn is being made: a function that refers to itself */
+} lr_remote_ud;
+
+typedef struct lr_tensor_ud { /* bindings/tensor.c */
+    lr_buffer *buffer;
+    lr_tensor view; /* data points into buffer; contiguous, row-major */
+} lr_tensor_ud;
+
+/* Push a new userdata. Each takes one more count of what it is given. */
+void lr_push_future(lr_state *S, lua_State *L, struct lr_task *task, uint32_t index);
+void lr_push_remote(lr_state *S, lua_State *L, lr_fn *fn, const struct lr_options *options);
+void lr_push_tensor(lr_state *S, lua_State *L, lr_buffer *buffer, const lr_tensor *view);
+
+/* The userdata at index, or NULL when it is something else. */
+static inline lr_future_ud *lr_test_future(lr_state *S, lua_State *L, int index)
+{
+    return lr_state_is(L, index, S->mt_future) ? lua_touserdata(L, index) : NULL;
+}
+static inline lr_remote_ud *lr_test_remote(lr_state *S, lua_State *L, int index)
+{
+    return lr_state_is(L, index, S->mt_remote) ? lua_touserdata(L, index) : NULL;
+}
+static inline lr_tensor_ud *lr_test_tensor(lr_state *S, lua_State *L, int index)
+{
+    return lr_state_is(L, index, S->mt_tensor) ? lua_touserdata(L, index) : NULL;
+}
+
+/* The lr_fn of a remote function, made at its first use of the function and its upvalues (bindings/remote.c). Raises
+ * not_serializable, naming the upvalue, where it cannot be. The fn stays the userdata's. */
+lr_fn *lr_remote_fn(lr_state *S, lua_State *L, int index);
+
+
+
+
+#endif

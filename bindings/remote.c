@@ -1,0 +1,391 @@
+/* Remote functions in Lua: made, given options, called. */
+#include "bindings/codec.h"
+#include "bindings/core.h"
+#include "bindings/handles.h"
+#include "bindings/options.h"
+#include "bindings/run.h"
+#include "bindings/session.h"
+#include "bindings/worker_state.h"
+#include "runtime/extra.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static lr_remote_ud *push_ud(lr_state *S, lua_State *L)
+{
+    lr_remote_ud *r = lua_newuserdata(L, sizeof *r);
+    memset(r, 0, sizeof *r);
+    r->ref_function = r->ref_upvalues = LUA_NOREF;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, S->ref_mt_remote);
+    lua_setmetatable(L, -2);
+    return r;
+}
+
+void lr_push_remote(lr_state *S, lua_State *L, lr_fn *fn, const struct lr_options *options)
+{
+    lr_remote_ud *r = push_ud(S, L);
+    lr_object_retain(&fn->base);
+    r->fn = fn;
+    lr_options_retain((struct lr_options *)options);
+    r->options = (struct lr_options *)options;
+}
+
+static lr_remote_ud *check(lr_state *S, lua_State *L, int index)
+{
+    lr_remote_ud *r = lr_test_remote(S, L, index);
+    if (!r)
+        luaL_error(L, "a remote function wanted, %s given (call it with a colon: rf:with{...})",
+                   lua_type(L, index) == LUA_TNONE ? "nothing" : luaL_typename(L, index));
+    return r;
+}
+
+static int remote_gc(lua_State *L)
+{
+    lr_remote_ud *r = lua_touserdata(L, 1);
+    if (r->fn) lr_object_release(&r->fn->base);
+    r->fn = NULL;
+    luaL_unref(L, LUA_REGISTRYINDEX, r->ref_function);
+    luaL_unref(L, LUA_REGISTRYINDEX, r->ref_upvalues);
+    lr_options_release(r->options);
+    r->options = NULL;
+    return 0;
+}
+
+/* ---- making the lr_fn of a Lua function -------------------------------------------------------------- */
+
+/* "fib": the name by which it is called, or the place where it was written. */
+static void name_of(lua_State *L, const lr_remote_ud *r, char *name, size_t size_bytes)
+{
+    lua_Debug ar;
+    if (r->options && r->options->name) {
+        snprintf(name, size_bytes, "%s", r->options->name);
+        return;
+    }
+    if (lua_getstack(L, 0, &ar) && lua_getinfo(L, "n", &ar) && ar.name && strcmp(ar.name, "?") != 0 &&
+        strcmp(ar.name, "(for generator)") != 0 && *ar.namewhat && strcmp(ar.namewhat, "metamethod") != 0 &&
+        strcmp(ar.namewhat, "method") != 0) {
+        snprintf(name, size_bytes, "%s", ar.name);
+        return;
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, r->ref_function);
+    lua_getinfo(L, ">S", &ar);
+    snprintf(name, size_bytes, "%s:%d", ar.short_src, ar.linedefined);
+}
+
+/* Notes the upvalues as they are, to see later whether one was assigned. */
+static void note_upvalues(lua_State *L, lr_remote_ud *r)
+{
+    luaL_unref(L, LUA_REGISTRYINDEX, r->ref_upvalues);
+    r->ref_upvalues = LUA_NOREF;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, r->ref_function);
+    int function = lua_gettop(L);
+    if (lua_getupvalue(L, function, 1)) {
+        lua_pop(L, 1);
+        lua_newtable(L);
+        for (int i = 1; lua_getupvalue(L, function, i); i++)
+            lua_rawseti(L, -2, i);
+        r->ref_upvalues = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+    lua_settop(L, function - 1);
+}
+
+static bool upvalues_same(lua_State *L, const lr_remote_ud *r)
+{
+    if (r->ref_upvalues == LUA_NOREF) return true;
+    int top = lua_gettop(L);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, r->ref_function);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, r->ref_upvalues);
+    bool same = true;
+    for (int i = 1; same && lua_getupvalue(L, top + 1, i); i++) {
+        lua_rawgeti(L, top + 2, i);
+        same = lua_rawequal(L, -1, -2);
+        lua_settop(L, top + 2);
+    }
+    lua_settop(L, top);
+    return same;
+}
+
+/* Encodes the function into fn's body. False with a sentence pushed. */
+static bool encode_body(lr_state *S, lua_State *L, lr_remote_ud *r, lr_fn *fn, lr_err *code)
+{
+    lr_builder outer = S->builder; /* it may hold a half-made message that refers to this function */
+    lr_fn *outer_fn = S->encoding_fn;
+    lr_builder_init(&S->builder);
+    S->encoding_fn = fn;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, r->ref_function);
+    bool done = lr_encode(S, L, lua_gettop(L), 1, LR_ROOT_UPVALUE, 0, code);
+    if (done) {
+        lua_pop(L, 1);
+        done = lr_builder_finish(&S->builder, &fn->body);
+        if (!done) lua_pushliteral(L, "not enough memory");
+    } else {
+        lua_remove(L, -2);
+    }
+    lr_builder_fini(&S->builder);
+    S->builder = outer;
+    S->encoding_fn = outer_fn;
+    return done;
+}
+
+lr_fn *lr_remote_fn(lr_state *S, lua_State *L, int index)
+{
+    lr_remote_ud *r = lua_touserdata(L, index);
+    if (r->ref_function == LUA_NOREF) return r->fn;
+    if (r->fn && (r->making || upvalues_same(L, r))) return r->fn;
+    char name[128];
+    lr_err code;
+    lr_value empty = {0};
+    name_of(L, r, name, sizeof name);
+    lr_fn *before = r->fn, *fn = lr_fn_new_lua(before ? before->name : name, &empty);
+    if (!fn) luaL_error(L, "not enough memory");
+    r->fn = fn;
+    r->making = true;
+    bool done = encode_body(S, L, r, fn, &code);
+    r->making = false;
+    if (!done) {
+        r->fn = before;
+        lr_object_release(&fn->base);
+        lr_error_push(S, L, code, lua_tostring(L, -1));
+        lua_error(L);
+    }
+    if (before) lr_object_release(&before->base);
+    note_upvalues(L, r);
+    return fn;
+}
+
+/* ---- lr.remote ------------------------------------------------------------------------------------ */
+
+static int remote_module(lr_state *S, lua_State *L)
+{
+    const char *module = lua_tostring(L, 1), *field = lua_tostring(L, 2);
+    if (lua_type(L, 2) != LUA_TSTRING)
+        return luaL_error(L, "remote: the name of a function in module '%s' wanted, %s given", module, luaL_typename(L, 2));
+    lr_options *options = lr_options_from(S, L, 3, NULL);
+    char name[200];
+    snprintf(name, sizeof name, "%s.%s", module, field);
+    lr_fn *fn = lr_fn_new_module(options && options->name ? options->name : name, module, field);
+    if (!fn) return luaL_error(L, "not enough memory");
+    lr_push_remote(S, L, fn, options);
+    lr_object_release(&fn->base);
+    lr_options_release(options);
+    return 1;
+}
+
+/* remote(fn[, options]) | remote(module, name[, options]) */
+static int core_remote(lua_State *L)
+{
+    lr_state *S = lr_state_of(L);
+    if (lua_type(L, 1) == LUA_TSTRING) return remote_module(S, L);
+    if (!lua_isfunction(L, 1))
+        return luaL_error(L, "remote: a function, or a module's name and a function's, wanted, %s given",
+                          lua_type(L, 1) == LUA_TNONE ? "nothing" : luaL_typename(L, 1));
+    if (lua_iscfunction(L, 1))
+        return luaL_error(L, "remote: a C function cannot be sent; give a module's name and the function's: lr.remote(\"math\", \"sin\")");
+    lr_options *options = lr_options_from(S, L, 2, NULL);
+    lr_remote_ud *r = push_ud(S, L);
+    r->options = options;
+    lua_pushvalue(L, 1);
+    r->ref_function = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 1;
+}
+
+/* rf:with{options} */
+static int remote_with(lua_State *L)
+{
+    lr_state *S = lr_state_of(L);
+    lr_remote_ud *r = check(S, L, 1);
+    if (!lua_istable(L, 2)) return luaL_error(L, "with: a table of options wanted, %s given", luaL_typename(L, 2));
+    lr_options *options = lr_options_from(S, L, 2, r->options);
+    lr_remote_ud *copy = push_ud(S, L);
+    copy->options = options;
+    if (r->fn) lr_object_retain(&r->fn->base);
+    copy->fn = r->fn;
+    if (r->ref_function == LUA_NOREF) return 1;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, r->ref_function);
+    copy->ref_function = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, r->ref_upvalues);
+    if (lua_isnil(L, -1))
+        lua_pop(L, 1);
+    else
+        copy->ref_upvalues = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 1;
+}
+
+static int remote_tostring(lua_State *L)
+{
+    lr_remote_ud *r = check(lr_state_of(L), L, 1);
+    lua_Debug ar;
+    if (r->fn) {
+        lua_pushfstring(L, "remote function: %s", r->options && r->options->name ? r->options->name : r->fn->name);
+        return 1;
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, r->ref_function);
+    lua_getinfo(L, ">S", &ar);
+    lua_pushfstring(L, "remote function: %s:%d", ar.short_src, ar.linedefined);
+    return 1;
+}
+
+/* ---- calling -------------------------------------------------------------------------------------- */
+
+static uint32_t count_inputs(lr_state *S, lua_State *L, int top)
+{
+    uint32_t count = 0;
+    for (int i = 2; i <= top; i++)
+        if (lua_type(L, i) == LUA_TUSERDATA && lr_test_future(S, L, i)) count++;
+    return count;
+}
+
+static void set_inputs(lr_state *S, lua_State *L, int top, lr_extra *extra)
+{
+    uint32_t count = 0;
+    for (int i = 2; i <= top; i++) {
+        lr_future_ud *f = lr_test_future(S, L, i);
+        if (!f) continue;
+        lr_input *in = &extra->inputs[count++];
+        in->input = f->task;
+        in->argument = (uint32_t)i - 1;
+        in->index = f->index;
+    }
+}
+
+static void set_spec(lr_task *t, lr_extra *extra, const lr_options *o)
+{
+    lr_spec *spec = &extra->spec;
+    lr_spec_init(spec, t->id, lr_session_job(), o->name ? o->name : t->fn->name);
+    spec->need = o->need;
+    spec->unknown_resource = o->unknown_resource;
+    spec->unknown_amount = o->unknown_amount;
+    spec->priority = o->priority;
+    spec->timeout_ns = (uint64_t)(o->timeout_s * 1e9);
+    spec->deadline_ns = o->deadline_s > 0 ? lr_clock_deadline(o->deadline_s) : 0;
+    if (spec->deadline_ns == LR_NEVER) spec->deadline_ns = 0;
+    spec->affinity = !lr_id_is_nil(o->node) ? LR_AFFINITY_NODE : o->spread ? LR_AFFINITY_SPREAD : LR_AFFINITY_NONE;
+    spec->node = o->node;
+    spec->runtime = t;
+}
+
+/* What a task has beside a plain one's. False: no memory. */
+static bool add_extra(lr_state *S, lua_State *L, lr_task *t, lr_options *options, uint32_t inputs, int top)
+{
+    lr_extra *extra = lr_extra_new(options, inputs);
+    if (!extra) return false;
+    set_inputs(S, L, top, extra);
+    uint32_t flags = inputs ? LR_TASK_INPUTS : 0;
+    if (options && !options->plain) {
+        set_spec(t, extra, options);
+        flags |= LR_TASK_MACHINE;
+    }
+    t->extra = extra;
+    atomic_fetch_or(&t->word, flags);
+    return true;
+}
+
+static int push_futures(lr_state *S, lua_State *L, lr_task *t, const lr_options *options)
+{
+    uint32_t count = options ? options->returns : 1;
+    if (count == 1) {
+        lr_push_future(S, L, t, LR_RESULT_ALL);
+        return 1;
+    }
+    luaL_checkstack(L, (int)count, "returns");
+    for (uint32_t i = 0; i < count; i++)
+        lr_push_future(S, L, t, i);
+    return (int)count;
+}
+
+static _Noreturn void refuse_none(lua_State *L)
+{
+    luaL_error(L, "there is no worker to run tasks (--workers 0)");
+    abort();
+}
+
+/* rf(...): submits, and gives the future. */
+static int remote_call(lua_State *L)
+{
+    lr_state *S = lr_state_of(L);
+    lr_remote_ud *r = lua_touserdata(L, 1);
+    int top = lua_gettop(L);
+    lr_check_cancelled(S, L);
+    lr_worker *w = lr_session_worker(S, L);
+    if (w->pool->worker_count == 0) refuse_none(L);
+    lr_fn *fn = r->ref_function == LUA_NOREF ? r->fn : lr_remote_fn(S, L, 1);
+    lr_err code;
+    if (!lr_encode(S, L, 2, top - 1, LR_ROOT_ARGUMENT, 0, &code)) {
+        lr_error_push(S, L, code, lua_tostring(L, -1));
+        return lua_error(L);
+    }
+    lr_value args;
+    if (!lr_builder_finish(&S->builder, &args)) return luaL_error(L, "not enough memory");
+    lr_task *parent = S->current ? S->current->task : NULL;
+    if (parent && parent->children == 0) lr_pool_shorten_family(w->pool, parent);
+    lr_task *t = lr_task_new(fn, parent, lr_session_next_id(S), &args);
+    if (!t) return luaL_error(L, "not enough memory");
+    uint32_t inputs = count_inputs(S, L, top);
+    if ((inputs || r->options) && !add_extra(S, L, t, r->options, inputs, top)) {
+        lr_task_release(t);
+        return luaL_error(L, "not enough memory");
+    }
+    int count = push_futures(S, L, t, r->options);
+    lr_pool_submit(w, t);
+    lr_task_release(t);
+    if (__builtin_expect(lr_pool_is_full(w), 0)) return lr_wait_room(S, L, count);
+    return count;
+}
+
+/* rf:here(...): the same function in this very place. Pushes what it will call, for the Lua side: here_function(rf). */
+static int here_function(lua_State *L)
+{
+    lr_state *S = lr_state_of(L);
+    lr_remote_ud *r = check(S, L, 1);
+    if (r->ref_function != LUA_NOREF) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, r->ref_function);
+        return 1;
+    }
+    if (r->fn->kind == LR_FN_KERNEL) {
+        lua_pushnil(L);
+        return 1;
+    }
+    if (!lr_push_function(S, L, r->fn)) return lua_error(L);
+    return 1;
+}
+
+/* here_kernel(rf, ...): runs a kernel on this thread. */
+static int here_kernel(lua_State *L)
+{
+    lr_state *S = lr_state_of(L);
+    lr_remote_ud *r = check(S, L, 1);
+    lr_worker *w = lr_session_worker(S, L);
+    lr_err code;
+    if (!lr_encode(S, L, 2, lua_gettop(L) - 1, LR_ROOT_ARGUMENT, 0, &code)) {
+        lr_error_push(S, L, code, lua_tostring(L, -1));
+        return lua_error(L);
+    }
+    lr_value args, result = {0};
+    if (!lr_builder_finish(&S->builder, &args)) return luaL_error(L, "not enough memory");
+    lr_kernel_fault fault;
+    lr_kernel_context context = {.builder = &w->builder,
+                                 .workers = w->kernel_state,
+                                 .task = lr_session_next_id(S),
+                                 .seed = w->pool->seed};
+    lr_err err = lr_kernel_run(r->fn->kernel, &context, &args, &result, &fault);
+    lr_value_clear(&args);
+    if (err != LR_ERR_NONE) {
+        lr_error_push(S, L, err, fault.message);
+        return lua_error(L);
+    }
+    int before = lua_gettop(L), count = lr_decode(S, L, &result);
+    lr_value_clear(&result);
+    if (count < 0) return lua_error(L);
+    return lua_gettop(L) - before;
+}
+
+void lr_remote_open(lr_state *S, lua_State *L)
+{
+    static const luaL_Reg meta[] = {{"__call", remote_call}, {"__gc", remote_gc}, {"__tostring", remote_tostring}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"with", remote_with}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"remote", core_remote}, {"here_function", here_function}, {"here_kernel", here_kernel}, {NULL, NULL}};
+    lr_state_register(S, L, functions);
+    lr_metatable_new(S, L, meta, methods, &S->mt_remote, &S->ref_mt_remote);
+    lua_pop(L, 1);
+    lua_setfield(L, -2, "remote_methods");
+}

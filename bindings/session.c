@@ -1,0 +1,338 @@
+#include "bindings/session.h"
+
+#include "bindings/codec.h"
+#include "bindings/core.h"
+#include "bindings/options.h"
+#include "bindings/run.h"
+#include "bindings/worker_state.h"
+#include "runtime/crash.h"
+#include "runtime/nodeloop.h"
+#include "runtime/store.h"
+
+#include <glob.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#define UNSEEN_SHOWN 10
+#define STOP_NS (200 * 1000000ull) /* how long an ending waits for kernels that do not look whether they are cancelled */
+
+static struct {
+    lr_config config;
+    bool configured, prepared, started, finished;
+    bool abandoned; /* a worker could not be stopped: everything stays until the process ends */
+    lr_pool pool;
+    lr_state *script;
+    lr_id job, node;
+    uint32_t children; /* of the script */
+    lr_resource_names names;
+    lr_resources capacity;
+    /* failed tasks nobody looked at */
+    pthread_mutex_t unseen_lock;
+    uint64_t unseen_count;
+    char *unseen[UNSEEN_SHOWN];
+} session = {.unseen_lock = PTHREAD_MUTEX_INITIALIZER};
+
+bool lr_session_configure(const lr_config *config)
+{
+    if (session.started || session.prepared) return false;
+    session.config = *config;
+    session.configured = true;
+    return true;
+}
+
+const lr_config *lr_session_config(void) { return &session.config; }
+lr_pool *lr_session_pool(void) { return session.started ? &session.pool : NULL; }
+bool lr_session_started(void) { return session.started; }
+lr_id lr_session_job(void) { return session.job; }
+lr_id lr_session_node(void) { return session.node; }
+
+/* ---- what a node offers ----------------------------------------------------------------------------- */
+
+static int64_t gpus_found(void)
+{
+    glob_t found;
+    int64_t count = 0;
+    if (glob("/dev/nvidia[0-9]*", 0, NULL, &found) == 0) count = (int64_t)found.gl_pathc;
+    globfree(&found);
+    return count;
+}
+
+static uint64_t memory_bytes(void)
+{
+    return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGE_SIZE);
+}
+
+static void find_capacity(lua_State *L)
+{
+    char error[200];
+    lr_resource_names_init(&session.names);
+    if (!lr_resources_parse(session.config.resources, &session.names, &session.capacity, error, sizeof error))
+        luaL_error(L, "--resources: %s", error);
+    int64_t *amount = session.capacity.amount;
+    amount[LR_RESOURCE_CPU] = (int64_t)session.config.workers * LR_AMOUNT_ONE;
+    if (amount[LR_RESOURCE_GPU] == 0) amount[LR_RESOURCE_GPU] = gpus_found() * LR_AMOUNT_ONE;
+    if (amount[LR_RESOURCE_MEMORY] == 0) {
+        /* bytes are amounts like others: refused only beyond what 62 bits hold */
+        if (!lr_amount_from_double((double)memory_bytes(), &amount[LR_RESOURCE_MEMORY])) luaL_error(L, "no memory size");
+    }
+    lr_options_names(&session.names);
+}
+
+/* ---- errors nobody looked at ------------------------------------------------------------------------ */
+
+/* "task add (3f2a...): boom", without Lua: the future that had it is gone. */
+static char *describe(const lr_task *t, lr_err *code)
+{
+    lr_reader r = lr_value_reader(&t->result);
+    const char *message = "";
+    uint64_t length = 0;
+    *code = LR_ERR_ERROR;
+    if (lr_read_header(&r) && lr_read_u8(&r) == LR_TAG_ERROR) {
+        uint8_t byte = lr_read_u8(&r);
+        if (byte > 0 && byte < LR_ERR_COUNT) *code = (lr_err)byte;
+        length = lr_read_varint(&r);
+        message = (const char *)lr_read_bytes(&r, length);
+        if (!message) length = 0;
+    }
+    if (length > 2000) length = 2000;
+    char id[LR_ID_TEXT];
+    lr_id_format(t->id, id);
+    char *text = malloc(length + 300);
+    if (text)
+        snprintf(text, (size_t)length + 300, "task %.100s (%.8s) failed: %s: %.*s", t->fn ? t->fn->name : "?", id,
+                 lr_err_code(*code), (int)length, message ? message : "");
+    return text;
+}
+
+static void on_unseen(lr_task *t)
+{
+    pthread_mutex_lock(&session.unseen_lock);
+    uint64_t number = session.unseen_count++;
+    pthread_mutex_unlock(&session.unseen_lock);
+    if (number >= UNSEEN_SHOWN) return;
+    lr_err code;
+    char *text = describe(t, &code);
+    session.unseen[number] = text;
+    if (text) lr_nodeloop_report(t, code, text);
+}
+
+static void report_unseen(void)
+{
+    if (session.unseen_count == 0) return;
+    fflush(stdout);
+    fprintf(stderr, "luarun: %llu failed task%s nobody looked at:\n", (unsigned long long)session.unseen_count,
+            session.unseen_count == 1 ? "" : "s");
+    for (uint64_t i = 0; i < session.unseen_count && i < UNSEEN_SHOWN; i++) {
+        fprintf(stderr, "  %s\n", session.unseen[i] ? session.unseen[i] : "(no memory for the words)");
+        free(session.unseen[i]);
+        session.unseen[i] = NULL;
+    }
+    if (session.unseen_count > UNSEEN_SHOWN)
+        fprintf(stderr, "  and %llu more\n", (unsigned long long)session.unseen_count - UNSEEN_SHOWN);
+}
+
+/* ---- life ----------------------------------------------------------------------------------------- */
+
+/* What ids and options need, before any thread. */
+static void prepare(lua_State *L)
+{
+    if (session.prepared) return;
+    if (!session.configured) lr_config_init(&session.config);
+    uint64_t seed = session.config.seed;
+    if (!session.config.seed_given && getrandom(&seed, sizeof seed, 0) != sizeof seed) seed = lr_clock_ns();
+    session.config.seed = seed;
+    session.job = lr_id_from_seed(seed);
+    session.node = lr_id_child(session.job, UINT64_MAX);
+    find_capacity(L);
+    session.prepared = true;
+    if (session.config.verbose)
+        fprintf(stderr, "luarun: seed %llu, %d workers\n", (unsigned long long)seed, session.config.workers);
+}
+
+lr_id lr_session_next_id(lr_state *S)
+{
+    if (S->current) return lr_id_child(S->current->task->id, S->current->task->children++);
+    return lr_id_child(session.job, session.children++);
+}
+
+static void start(lr_state *S, lua_State *L)
+{
+    if (session.finished) luaL_error(L, "the job has ended (lr.shutdown was called)");
+    char message[200];
+    lr_pool *p = &session.pool;
+    p->seed = session.config.seed;
+    p->max_pending = session.config.max_pending;
+    lr_store_configure(session.config.store_bytes);
+    lr_worker_state_paths(S->L);
+    lr_nodeloop_config node = {.node = session.node,
+                               .job = session.job,
+                               .job_name = "script",
+                               .capacity = session.capacity,
+                               .names = &session.names};
+    lr_nodeloop_init(p, &node);
+    lr_task_on_unseen(on_unseen);
+    lr_crash_install();
+    if (!lr_pool_start(p, (unsigned)session.config.workers, &lr_lua_runner, message, sizeof message))
+        luaL_error(L, "%s", message);
+    session.started = true;
+}
+
+lr_worker *lr_session_worker(lr_state *S, lua_State *L)
+{
+    if (__builtin_expect(S->worker != NULL, 1)) return S->worker;
+    if (!session.started) start(S, L);
+    S->worker = &session.pool.workers[0];
+    return S->worker;
+}
+
+static void drain(void)
+{
+    if (lr_pool_drain(&session.pool, lr_clock_ns() + LR_NS_PER_S)) return;
+    lr_pool_counts c = lr_pool_count(&session.pool);
+    fflush(stdout);
+    fprintf(stderr, "luarun: the script has ended; waiting for %llu tasks it started (^C ends them)\n",
+            (unsigned long long)(c.submitted - c.finished));
+    lr_pool_drain(&session.pool, LR_NEVER);
+}
+
+void lr_session_finish(lua_State *L, bool wait)
+{
+    if (session.finished) return;
+    session.finished = true;
+    if (!session.started) return;
+    if (wait) drain();
+    atomic_fetch_add(&session.pool.cancel_epoch, 1);
+    atomic_store(&session.pool.ending, true);
+    if (!lr_pool_stop(&session.pool, lr_clock_ns() + STOP_NS)) {
+        /* a kernel or a loop that does not look: it ends with the process */
+        report_unseen();
+        fflush(NULL);
+        session.abandoned = true;
+        return;
+    }
+    lr_nodeloop_stop();
+    lr_worker_state_close(&session.pool.workers[0]);
+    (void)L;
+}
+
+/* Frees what is left once the script's lua_State is gone, and says what nobody looked at. */
+void lr_session_close(void)
+{
+    if (session.abandoned) return;
+    if (session.started) lr_pool_fini(&session.pool);
+    report_unseen();
+    if (session.started) lr_store_close();
+    lr_state_free(session.script);
+    session.script = NULL;
+    session.started = false;
+}
+
+_Noreturn void lr_session_exit(int status)
+{
+    lr_session_finish(NULL, false);
+    fflush(NULL);
+    _exit(status);
+}
+
+/* ---- the module ----------------------------------------------------------------------------------- */
+
+/* stats(): counts of this node. */
+static int core_stats(lua_State *L)
+{
+    lua_createtable(L, 0, 8);
+    lr_pool_counts c = {0};
+    if (session.started) c = lr_pool_count(&session.pool);
+    const struct { const char *name; double value; } rows[] = {
+        {"submitted", (double)c.submitted}, {"started", (double)c.started}, {"finished", (double)c.finished},
+        {"pending", (double)(c.submitted - c.started)}, {"running", (double)(c.started - c.finished)},
+        {"steals", (double)c.steals}, {"workers", session.config.workers}, {"seed", (double)session.config.seed}};
+    for (size_t i = 0; i < LR_COUNT(rows); i++) {
+        lua_pushnumber(L, rows[i].value);
+        lua_setfield(L, -2, rows[i].name);
+    }
+    return 1;
+}
+
+/* resources(): name -> amount, what this node offers. */
+static int core_resources(lua_State *L)
+{
+    lua_newtable(L);
+    for (int i = 0; i < session.names.count; i++) {
+        lua_pushnumber(L, lr_amount_to_double(session.capacity.amount[i]));
+        lua_setfield(L, -2, lr_resource_name(&session.names, i));
+    }
+    return 1;
+}
+
+/* init{options}: for plain luajit. */
+static int core_init(lua_State *L)
+{
+    if (session.started || session.configured) return luaL_error(L, "init: the job is already there");
+    lr_config config;
+    lr_config_init(&config);
+    if (!lua_isnoneornil(L, 1)) {
+        luaL_checktype(L, 1, LUA_TTABLE);
+        lua_pushnil(L);
+        while (lua_next(L, 1)) {
+            char name[64], error[200];
+            lua_pushvalue(L, -2);
+            snprintf(name, sizeof name, "%s", lua_tostring(L, -1));
+            for (char *p = name; *p; p++)
+                if (*p == '_') *p = '-';
+            lua_pop(L, 1);
+            lua_getglobal(L, "tostring");
+            lua_pushvalue(L, -2);
+            lua_call(L, 1, 1);
+            if (!lr_config_set(&config, name, lua_tostring(L, -1), error, sizeof error)) return luaL_error(L, "init: %s", error);
+            lua_pop(L, 2);
+        }
+    }
+    session.prepared = false;
+    lr_session_configure(&config);
+    prepare(L);
+    return 0;
+}
+
+static int core_shutdown(lua_State *L)
+{
+    lr_session_finish(L, true);
+    return 0;
+}
+
+static int core_class(lua_State *L) { return lr_codec_class(L); }
+
+void lr_core_register(lr_state *S, lua_State *L)
+{
+    static const luaL_Reg functions[] = {{"stats", core_stats},       {"resources", core_resources},
+                                         {"init", core_init},         {"shutdown", core_shutdown},
+                                         {"class", core_class},       {"tensor", lr_tensor_new},
+                                         {"kernels", lr_kernels_lua}, {NULL, NULL}};
+    lr_state_register(S, L, functions);
+    lua_pushboolean(L, S->is_script);
+    lua_setfield(L, -2, "is_script");
+    lua_pushliteral(L, LR_VERSION);
+    lua_setfield(L, -2, "version");
+}
+
+/* Under plain luajit nobody calls finish: the collector of this userdata does, as the state closes. */
+static int at_close(lua_State *L)
+{
+    lr_session_finish(L, true);
+    return 0;
+}
+
+int luaopen_luarun_core(lua_State *L)
+{
+    if (session.script) return luaL_error(L, "luarun is already open in another Lua state of this process");
+    prepare(L);
+    session.script = lr_state_new(L, NULL, true);
+    lua_newuserdata(L, 1);
+    lua_newtable(L);
+    lua_pushcfunction(L, at_close);
+    lua_setfield(L, -2, "__gc");
+    lua_setmetatable(L, -2);
+    luaL_ref(L, LUA_REGISTRYINDEX);
+    return 1;
+}

@@ -1,0 +1,58 @@
+/* bindings/state.h - what luarun keeps for each lua_State: the script's, and one a worker thread.
+ *
+ * Every C function of luarun is a closure whose first upvalue is the lr_state (as light userdata), so
+ * that it costs nothing to find. A state belongs to one thread.
+ * Owns: its lua_State when it made it (workers), the builder, the caches. */
+#ifndef BINDINGS_STATE_H
+#define BINDINGS_STATE_H
+
+#include "runtime/fn.h"
+#include "runtime/value.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <lualib.h>
+
+typedef struct lr_codec lr_codec; /* bindings/codec.c: identity map, module index, classes */
+struct lr_worker;                 /* runtime/pool.h */
+struct lr_slot;                   /* bindings/run.c: a coroutine and the task in it */
+
+typedef struct lr_state {
+    lua_State *L;             /* the main thread of this lua_State */
+    struct lr_worker *worker; /* whose thread this is */
+    struct lr_slot *current;  /* the task that runs now; NULL in the script */
+    bool is_script;
+    /* lua_topointer of the metatables, to tell our userdata from others at once */
+    const void *mt_future, *mt_remote, *mt_tensor, *mt_error;
+    int ref_mt_future, ref_mt_remote, ref_mt_tensor, ref_mt_error; /* the same in the registry */
+    int ref_functions; /* registry: a table, lr_fn slot -> function (workers) */
+    uint64_t *serials; /* which lr_fn (by serial) the function in each slot is of */
+    uint32_t serial_capacity;
+    struct lr_slot *free_slots; /* coroutines to use again */
+    unsigned free_slot_count;
+    lr_builder builder;
+    lr_codec *codec;
+    size_t offheap_bytes; /* memory held through userdata since the last full collection */
+} lr_state;
+
+/* Makes the lr_state of L: metatables, codec, the table "luarun.core" (left on the top). The state is freed
+ * by lr_state_free, after lua_close. Raises Lua's out of memory. */
+lr_state *lr_state_new(lua_State *L, struct lr_worker *worker, bool is_script);
+void lr_state_free(lr_state *S);
+
+/* The state of a luarun C function (its first upvalue). */
+static inline lr_state *lr_state_of(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(1)); }
+
+/* Sets the functions in the list as fields of the table on the top, each with the state as upvalue. */
+void lr_state_register(lr_state *S, lua_State *L, const luaL_Reg *functions);
+
+/* True when the value at index is userdata with that metatable (one of mt_...). */
+static inline bool lr_state_is(lua_State *L, int index, const void *metatable)
+{
+    if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index)) return false;
+    const void *found = lua_topointer(L, -1);
+    lua_pop(L, 1);
+    return found == metatable;
+}
+
+#endif

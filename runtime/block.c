@@ -1,0 +1,174 @@
+/* How a worker's coroutines and threads wait: parking, timers, and waiting on the stack. */
+#include "runtime/pool.h"
+
+#include <stdlib.h>
+
+#define DEPTH_MAX 190       /* waits on one stack inside each other that still run other work */
+#define HERE_NS 50000       /* a task that the script waits for is run by the script's thread when known to be this short */
+#define BLOCK_SPIN_NS 30000 /* the script's thread looks that long before it sleeps */
+
+/* ---- timers: a binary heap of parks by deadline ---------------------------------------------------- */
+
+static void place(lr_worker *w, size_t i, lr_park *p)
+{
+    w->timers[i] = p;
+    p->timer = i + 1;
+}
+
+static void sift_up(lr_worker *w, size_t i, lr_park *p)
+{
+    while (i > 0 && w->timers[(i - 1) / 2]->deadline_ns > p->deadline_ns) {
+        place(w, i, w->timers[(i - 1) / 2]);
+        i = (i - 1) / 2;
+    }
+    place(w, i, p);
+}
+
+static void sift_down(lr_worker *w, size_t i, lr_park *p)
+{
+    for (;;) {
+        size_t child = 2 * i + 1;
+        if (child >= w->timer_count) break;
+        if (child + 1 < w->timer_count && w->timers[child + 1]->deadline_ns < w->timers[child]->deadline_ns) child++;
+        if (w->timers[child]->deadline_ns >= p->deadline_ns) break;
+        place(w, i, w->timers[child]);
+        i = child;
+    }
+    place(w, i, p);
+}
+
+static void timer_add(lr_worker *w, lr_park *p)
+{
+    if (w->timer_count == w->timer_capacity) {
+        size_t capacity = w->timer_capacity ? 2 * w->timer_capacity : 64;
+        lr_park **timers = (lr_park **)realloc((void *)w->timers, capacity * sizeof *timers);
+        LR_ASSERT(timers); /* 8 bytes for a coroutine that takes a kilobyte */
+        w->timers = timers;
+        w->timer_capacity = capacity;
+    }
+    sift_up(w, w->timer_count++, p);
+}
+
+static void timer_remove(lr_worker *w, lr_park *p)
+{
+    size_t i = p->timer - 1;
+    lr_park *last = w->timers[--w->timer_count];
+    p->timer = 0;
+    if (last == p) return;
+    if (i > 0 && w->timers[(i - 1) / 2]->deadline_ns > last->deadline_ns)
+        sift_up(w, i, last);
+    else
+        sift_down(w, i, last);
+}
+
+void lr_pool_fire_timers(lr_worker *w)
+{
+    uint64_t now = lr_clock_ns();
+    while (w->timer_count && w->timers[0]->deadline_ns <= now) {
+        lr_park *p = w->timers[0];
+        timer_remove(w, p);
+        if (lr_park_wake(p, LR_PARK_TIMEOUT)) lr_pool_deliver(p);
+    }
+}
+
+/* ---- parking -------------------------------------------------------------------------------------- */
+
+void lr_pool_park(lr_worker *w, lr_park *p)
+{
+    LR_ASSERT(p->owner == w);
+    p->list_prev = NULL;
+    p->list_next = w->parked;
+    if (w->parked) w->parked->list_prev = p;
+    w->parked = p;
+    if (p->deadline_ns != LR_NEVER) timer_add(w, p);
+    if (p->task && lr_task_has(p->task, LR_TASK_MACHINE) && !p->on_stack) w->pool->machine_parked(p->task, true);
+    /* a cancel that came before p was on the list did not see it */
+    if (p->task && lr_task_has(p->task, LR_TASK_CANCEL)) atomic_store(&w->look_at_parked, true);
+}
+
+void lr_pool_unpark(lr_worker *w, lr_park *p)
+{
+    if (p->timer) timer_remove(w, p);
+    if (p->list_prev)
+        p->list_prev->list_next = p->list_next;
+    else if (w->parked == p)
+        w->parked = p->list_next;
+    if (p->list_next) p->list_next->list_prev = p->list_prev;
+    p->list_next = p->list_prev = NULL;
+}
+
+void lr_pool_yield(lr_worker *w, lr_park *p)
+{
+    atomic_store_explicit(&p->reason, LR_PARK_AGAIN, memory_order_relaxed);
+    p->next = NULL;
+    if (w->yielded_tail)
+        w->yielded_tail->next = p;
+    else
+        w->yielded = p;
+    w->yielded_tail = p;
+}
+
+void lr_pool_look_at_parked(lr_worker *w)
+{
+    atomic_store(&w->look_at_parked, false);
+    for (lr_park *p = w->parked; p; p = p->list_next)
+        if (p->task && lr_pool_cancelled(w->pool, p->task) && lr_park_wake(p, LR_PARK_CANCELLED)) lr_pool_deliver(p);
+}
+
+/* ---- waiting on the stack --------------------------------------------------------------------------- */
+
+/* Spins shortly for what is about to be there. */
+static void spin_for(lr_worker *w, lr_park *p)
+{
+    uint64_t until = lr_clock_ns() + BLOCK_SPIN_NS;
+    if (p->deadline_ns < until) until = p->deadline_ns;
+    do {
+        for (int i = 0; i < 32; i++) {
+            if (atomic_load_explicit(&p->reason, memory_order_relaxed) != LR_PARKED) return;
+            lr_cpu_pause();
+        }
+    } while (lr_clock_ns() < until);
+    (void)w;
+}
+
+/* Sleeps until something is delivered; for a thread that runs nothing else meanwhile. */
+static void sleep_for(lr_worker *w, lr_park *p)
+{
+    spin_for(w, p);
+    if (atomic_load(&w->inbox) || atomic_load(&w->look_at_parked)) return;
+    lr_bed_sleep(&w->bed, w->timer_count ? w->timers[0]->deadline_ns : LR_NEVER);
+}
+
+lr_park_reason lr_pool_block(lr_worker *w, lr_park *p)
+{
+    p->on_stack = true;
+    w->depth++;
+    lr_pool_park(w, p);
+    /* a deep stack gets nothing more on top; the script's thread runs no strangers' work */
+    bool may_run = w->has_loop && w->depth < DEPTH_MAX;
+    while (!p->delivered) {
+        if (may_run) {
+            if (!lr_pool_turn(w) && !p->delivered) lr_pool_idle(w, p->deadline_ns);
+        } else if (!lr_pool_receive(w)) {
+            sleep_for(w, p);
+        }
+    }
+    w->depth--;
+    return (lr_park_reason)atomic_load_explicit(&p->reason, memory_order_relaxed);
+}
+
+bool lr_pool_run_here(lr_worker *w, lr_task *t)
+{
+    lr_fn *fn = t->fn;
+    if (!fn || w->has_loop || w->depth >= DEPTH_MAX || lr_task_state_of(t) != LR_TASK_QUEUED ||
+        lr_task_has(t, LR_TASK_MACHINE))
+        return false;
+    uint64_t mean = atomic_load_explicit(&fn->mean_ns, memory_order_relaxed);
+    if (mean == 0 || mean > HERE_NS || atomic_load_explicit(&fn->parks, memory_order_relaxed)) return false;
+    lr_task_retain(t);
+    w->depth++;
+    w->turn++;
+    lr_pool_run(w, t);
+    w->depth--;
+    return lr_task_ended(t);
+}

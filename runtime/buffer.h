@@ -1,0 +1,29 @@
+/* runtime/buffer.h - bytes in the object store: what tensors and long strings lie in.
+ *
+ * A buffer is written by its maker, then sealed; sealed buffers are immutable and shared by counting.
+ * Small ones are heap memory, larger ones lie in the node's arena (runtime/store.h). A buffer's size
+ * is in the store's total until its last reference goes.
+ * Thread: any. Blocks: for the store's lock at most. Errors: NULL when there is no room, with a
+ * sentence that names the totals and the largest holders in message. */
+#ifndef RUNTIME_BUFFER_H
+#define RUNTIME_BUFFER_H
+
+#include "runtime/object.h"
+#include "sched/error.h"
+
+typedef struct lr_buffer {
+    lr_object base;
+    _Atomic bool sealed;
+    bool in_arena;
+    uint64_t size_bytes;
+    void *data; /* 64-byte aligned */
+    const char *site; /* a literal or interned name: who made it, for the largest holders */
+} lr_buffer;
+
+/* Uninitialised memory; one count is the caller's. message may be NULL. */
+lr_buffer *lr_buffer_new(uint64_t size_bytes, const char *site, char *message, size_t message_bytes);
+static inline void lr_buffer_seal(lr_buffer *b) { atomic_store_explicit(&b->sealed, true, memory_order_release); }
+static inline bool lr_buffer_is_sealed(lr_buffer *b) { return atomic_load_explicit(&b->sealed, memory_order_acquire); }
+static inline void lr_buffer_release(lr_buffer *b) { lr_object_release(&b->base); }
+
+#endif

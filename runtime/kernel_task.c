@@ -1,0 +1,62 @@
+/* Kernel tasks: a claimed task whose function is a kernel is run here, without any Lua. */
+#include "runtime/crash.h"
+#include "runtime/extra.h"
+#include "runtime/pool.h"
+
+static const lr_value *resolve(void *self, lr_object *object)
+{
+    (void)self;
+    lr_task *t = (lr_task *)object;
+    return object->kind == LR_OBJECT_TASK && lr_task_state_of(t) == LR_TASK_READY ? &t->result : NULL;
+}
+
+/* The call's own mark is looked at by lr_kernel_run; here the ancestors'. */
+static bool cancelled(void *self)
+{
+    lr_task *t = self;
+    lr_pool *p = lr_self->pool;
+    return atomic_load_explicit(&p->cancel_epoch, memory_order_relaxed) != 0 && lr_pool_cancelled(p, t);
+}
+
+static lr_err call(lr_worker *w, lr_task *t, lr_value *result, lr_kernel_fault *fault)
+{
+    lr_kernel_context context = {
+        .builder = &w->builder,
+        .workers = w->kernel_state,
+        .task = t->id,
+        .seed = w->pool->seed,
+        .resolve = resolve,
+        .cancel_word = &t->word,
+        .cancel_mask = LR_TASK_CANCEL,
+        .cancelled = cancelled,
+        .progress = &t->progress,
+        .self = t,
+    };
+    return lr_kernel_run(t->fn->kernel, &context, &t->args, result, fault);
+}
+
+static bool may_retry(const lr_task *t, lr_err code)
+{
+    const lr_options *o = t->extra ? t->extra->options : NULL;
+    return o && code == LR_ERR_KERNEL_ERROR && t->attempt <= o->retry_on_error && !lr_task_ended(t);
+}
+
+void lr_pool_run_kernel(lr_worker *w, lr_task *t)
+{
+    lr_value result = {0};
+    lr_kernel_fault fault;
+    uint64_t ticks = lr_clock_ticks();
+    lr_err err = call(w, t, &result, &fault);
+    lr_pool_note_time(w, t->fn, lr_clock_ticks() - ticks);
+    if (err == LR_ERR_NONE) {
+        lr_pool_end(t, LR_TASK_READY, &result);
+    } else if (may_retry(t, err)) {
+        t->attempt++;
+        lr_pool_retry(w, t);
+        return;
+    } else if (!lr_task_ended(t)) {
+        lr_pool_fail(t, err, fault.message, NULL);
+    }
+    lr_pool_body_done(w, t);
+    lr_task_release(t);
+}

@@ -1,0 +1,347 @@
+#define _GNU_SOURCE
+#include "runtime/nodeloop.h"
+
+#include "runtime/extra.h"
+#include "sched/control_memory.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define ACTIONS 64
+#define ACTION_BYTES 16384
+#define CONTROL_BYTES (64u << 20)
+
+typedef struct message {
+    struct message *next;
+    lr_event event;
+    lr_task *task; /* one count, or NULL */
+    char *text;    /* owned; ERROR_REPORT */
+} message;
+
+static struct {
+    lr_pool *pool;
+    lr_nodeloop_config config;
+    pthread_t thread;
+    pthread_mutex_t lock; /* the queue, started, stopping */
+    message *first, *last;
+    bool started, stopping;
+    lr_bed bed;
+    /* the node thread's alone */
+    lr_node machine;
+    lr_control_memory control;
+    uint64_t timer_ns;
+} loop = {.lock = PTHREAD_MUTEX_INITIALIZER, .timer_ns = LR_NEVER};
+
+static void step(const lr_event *event);
+
+/* ---- actions: one function each ------------------------------------------------------------------- */
+
+static lr_task *task_of(const lr_action *a)
+{
+    return a->spec->runtime;
+}
+
+static void do_task_start(const lr_action *a)
+{
+    lr_task *t = task_of(a);
+    lr_task_retain(t); /* the queue's */
+    lr_pool_inject(loop.pool, t, a->spec->priority);
+}
+
+static void do_task_fail(const lr_action *a)
+{
+    char text[256];
+    lr_spec_explain(a->spec, loop.config.names, text, sizeof text);
+    lr_pool_fail_unbegun(task_of(a), a->err, text);
+}
+
+static void do_task_timeout(const lr_action *a)
+{
+    char text[128];
+    snprintf(text, sizeof text, "it ran longer than its timeout of %g s", (double)a->spec->timeout_ns / 1e9);
+    lr_pool_cancel(loop.pool, task_of(a), LR_ERR_TIMEOUT, text);
+}
+
+static void do_task_release(const lr_action *a)
+{
+    lr_task *t = task_of(a);
+    atomic_store(&t->extra->in_machine, false);
+    lr_task_release(t);
+}
+
+static void do_timer(const lr_action *a)
+{
+    loop.timer_ns = a->at_ns;
+}
+
+static void do_control(const lr_action *a)
+{
+    lr_err err = lr_control_request_make(&loop.control.control, &a->request);
+    if (err == LR_ERR_NONE) return;
+    lr_control_reply reply = {.token = a->request.token, .op = a->request.op, .status = LR_CONTROL_STATUS_FULL};
+    lr_event event = {.kind = LR_EVENT_CONTROL_REPLY, .reply = &reply};
+    step(&event);
+}
+
+static void perform(const lr_action *a)
+{
+    switch (a->kind) {
+    case LR_ACTION_TASK_START: do_task_start(a); return;
+    case LR_ACTION_TASK_FAIL: do_task_fail(a); return;
+    case LR_ACTION_TASK_TIMEOUT: do_task_timeout(a); return;
+    case LR_ACTION_TASK_RELEASE: do_task_release(a); return;
+    case LR_ACTION_TIMER: do_timer(a); return;
+    case LR_ACTION_CONTROL: do_control(a); return;
+    case LR_ACTION_COUNT: break;
+    }
+    LR_ASSERT(!"an action of no kind");
+}
+
+/* ---- events --------------------------------------------------------------------------------------- */
+
+static void step(const lr_event *event)
+{
+    lr_event tick = {.kind = LR_EVENT_TICK};
+    for (;;) {
+        lr_action items[ACTIONS];
+        _Alignas(16) uint8_t bytes[ACTION_BYTES];
+        lr_actions actions;
+        lr_actions_init(&actions, items, ACTIONS, bytes, sizeof bytes);
+        lr_node_step(&loop.machine, lr_clock_ns(), event, &actions);
+        for (uint32_t i = 0; i < actions.count; i++)
+            perform(&actions.items[i]);
+        if (!actions.more) return;
+        event = &tick;
+    }
+}
+
+/* A task that is tried again comes with the spec of its last attempt. */
+static void renew(lr_spec *spec)
+{
+    if (spec->state == LR_TASK_WAITING) return;
+    lr_spec fresh;
+    lr_spec_init(&fresh, spec->id, spec->job, spec->function_name);
+    fresh.need = spec->need;
+    fresh.unknown_resource = spec->unknown_resource;
+    fresh.unknown_amount = spec->unknown_amount;
+    fresh.priority = spec->priority;
+    fresh.timeout_ns = spec->timeout_ns;
+    fresh.affinity = spec->affinity;
+    fresh.node = spec->node;
+    fresh.runtime = spec->runtime;
+    *spec = fresh; /* without the deadline: it has begun in time once */
+}
+
+static void handle(message *m)
+{
+    if (m->event.kind == LR_EVENT_TASK_SUBMIT) renew(m->event.spec);
+    step(&m->event);
+    if (m->task) lr_task_release(m->task);
+    free(m->text);
+    free(m);
+}
+
+static void on_reply(void *user, const lr_control_reply *reply)
+{
+    (void)user;
+    lr_event event = {.kind = LR_EVENT_CONTROL_REPLY, .reply = reply};
+    step(&event);
+}
+
+static void on_wake(void *user, lr_control_table table, lr_bytes key)
+{
+    (void)user; /* nobody subscribes on a single node */
+    (void)table;
+    (void)key;
+}
+
+static void *allocate(void *user, size_t size_bytes)
+{
+    (void)user;
+    return malloc(size_bytes);
+}
+
+static void release(void *user, void *memory, size_t size_bytes)
+{
+    (void)user;
+    (void)size_bytes;
+    free(memory);
+}
+
+static bool open_machine(void)
+{
+    lr_allocator allocator = {allocate, release, NULL};
+    lr_control_handler handler = {on_reply, on_wake, NULL};
+    if (lr_control_memory_init(&loop.control, &allocator, CONTROL_BYTES, &handler) != LR_ERR_NONE) return false;
+    lr_node_init(&loop.machine, loop.config.names);
+    lr_event start = {.kind = LR_EVENT_START};
+    start.start.node = loop.config.node;
+    start.start.capacity = &loop.config.capacity;
+    step(&start);
+    lr_event job = {.kind = LR_EVENT_JOB_START};
+    job.job.id = loop.config.job;
+    job.job.name = loop.config.job_name;
+    step(&job);
+    return true;
+}
+
+static message *take_all(bool *stopping)
+{
+    pthread_mutex_lock(&loop.lock);
+    message *m = loop.first;
+    loop.first = loop.last = NULL;
+    *stopping = loop.stopping;
+    pthread_mutex_unlock(&loop.lock);
+    return m;
+}
+
+static void *loop_main(void *unused)
+{
+    (void)unused;
+    pthread_setname_np(pthread_self(), "luarun/node");
+    bool opened = open_machine(), stopping = false;
+    LR_ASSERT(opened);
+    while (!stopping) {
+        message *m = take_all(&stopping);
+        while (m) {
+            message *next = m->next;
+            handle(m);
+            m = next;
+        }
+        lr_control_turn(&loop.control.control, 0);
+        if (loop.timer_ns <= lr_clock_ns()) {
+            lr_event tick = {.kind = LR_EVENT_TICK};
+            loop.timer_ns = LR_NEVER;
+            step(&tick);
+        }
+        pthread_mutex_lock(&loop.lock);
+        bool quiet = !loop.first && !loop.stopping;
+        pthread_mutex_unlock(&loop.lock);
+        if (quiet) lr_bed_sleep(&loop.bed, loop.timer_ns);
+    }
+    lr_event end = {.kind = LR_EVENT_JOB_END};
+    end.job.id = loop.config.job;
+    end.job.end_status = "ok";
+    step(&end);
+    lr_control_turn(&loop.control.control, 0);
+    lr_control_fini(&loop.control.control);
+    return NULL;
+}
+
+static void start_thread(void)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc = pthread_create(&loop.thread, NULL, loop_main, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    LR_ASSERT(rc == 0);
+    loop.started = true;
+}
+
+static void post_text(lr_event_kind kind, lr_task *t, const lr_event *more, char *text)
+{
+    message *m = calloc(1, sizeof *m);
+    LR_ASSERT(m); /* a few bytes for a task that takes hundreds */
+    if (more) m->event = *more;
+    m->event.kind = kind;
+    m->text = text;
+    if (t) {
+        lr_task_retain(t);
+        m->task = t;
+        m->event.spec = &t->extra->spec;
+    }
+    pthread_mutex_lock(&loop.lock);
+    if (loop.last)
+        loop.last->next = m;
+    else
+        loop.first = m;
+    loop.last = m;
+    if (!loop.started) start_thread();
+    pthread_mutex_unlock(&loop.lock);
+    lr_bed_wake(&loop.bed);
+}
+
+static void post(lr_event_kind kind, lr_task *t, const lr_event *more)
+{
+    post_text(kind, t, more, NULL);
+}
+
+/* ---- the pool's hooks ------------------------------------------------------------------------------- */
+
+static void ready(lr_task *t) /* takes over a count: the machine's, until TASK_RELEASE */
+{
+    atomic_store(&t->extra->in_machine, true);
+    post(LR_EVENT_TASK_SUBMIT, t, NULL);
+}
+
+static void started(lr_task *t)
+{
+    lr_event event = {.at_ns = lr_clock_ns()};
+    post(LR_EVENT_TASK_STARTED, t, &event);
+}
+
+static void finished(lr_task *t)
+{
+    lr_event event = {.err = lr_task_state_of(t) == LR_TASK_READY ? LR_ERR_NONE : LR_ERR_ERROR};
+    post(LR_EVENT_TASK_FINISHED, t, &event);
+}
+
+static void cancelled(lr_task *t)
+{
+    if (t->extra && atomic_load(&t->extra->in_machine)) post(LR_EVENT_TASK_CANCEL, t, NULL);
+}
+
+static void parked(lr_task *t, bool is_parked)
+{
+    post(is_parked ? LR_EVENT_TASK_PARKED : LR_EVENT_TASK_RESUMED, t, NULL);
+}
+
+void lr_nodeloop_init(lr_pool *pool, const lr_nodeloop_config *config)
+{
+    loop.pool = pool;
+    loop.config = *config;
+    pool->machine_ready = ready;
+    pool->machine_started = started;
+    pool->machine_finished = finished;
+    pool->machine_cancelled = cancelled;
+    pool->machine_parked = parked;
+}
+
+void lr_nodeloop_stop(void)
+{
+    pthread_mutex_lock(&loop.lock);
+    bool was_started = loop.started;
+    loop.stopping = true;
+    pthread_mutex_unlock(&loop.lock);
+    if (!was_started) return;
+    lr_bed_wake(&loop.bed);
+    pthread_join(loop.thread, NULL);
+    bool stopping;
+    for (message *m = take_all(&stopping), *next; m; m = next) {
+        next = m->next;
+        if (m->task) lr_task_release(m->task);
+        free(m->text);
+        free(m);
+    }
+    pthread_mutex_lock(&loop.lock);
+    loop.started = loop.stopping = false;
+    pthread_mutex_unlock(&loop.lock);
+}
+
+void lr_nodeloop_report(const lr_task *t, lr_err err, const char *message_text)
+{
+    pthread_mutex_lock(&loop.lock);
+    bool running = loop.started && !loop.stopping;
+    pthread_mutex_unlock(&loop.lock);
+    if (!running) return;
+    lr_event event = {.err = err};
+    event.error.task = t->id;
+    event.error.job = loop.config.job;
+    event.error.err = err;
+    event.error.function_name = "";
+    char *text = strdup(message_text);
+    event.error.message = text ? text : "";
+    post_text(LR_EVENT_ERROR_REPORT, NULL, &event, text);
+}

@@ -1,0 +1,27 @@
+/* runtime/nodeloop.h - the node thread: one loop that feeds the node machine and performs what it says.
+ *
+ * Started by the first task that is not plain; a script without such tasks never has it. Events come
+ * from any thread through one queue; each that names a task holds a count of it. Actions are performed
+ * here (one function each). The control store is the in-memory one.
+ * Owns: the machine, the control store, the queue. Thread: the functions below by any. Blocks: stop only. */
+#ifndef RUNTIME_NODELOOP_H
+#define RUNTIME_NODELOOP_H
+
+#include "runtime/pool.h"
+#include "sched/node.h"
+
+typedef struct lr_nodeloop_config {
+    lr_id node, job;
+    const char *job_name;
+    lr_resources capacity;
+    const lr_resource_names *names; /* the caller's, filled */
+} lr_nodeloop_config;
+
+/* Connects the pool's hooks. The thread starts with the first event. */
+void lr_nodeloop_init(lr_pool *pool, const lr_nodeloop_config *config);
+/* Ends the thread, when there is one, and frees everything. No worker may run any more. */
+void lr_nodeloop_stop(void);
+/* Tells the machine's error log of a failed task nobody looked at. Nothing where the thread never started. */
+void lr_nodeloop_report(const lr_task *t, lr_err err, const char *message);
+
+#endif

@@ -1,0 +1,729 @@
+/* The worker's loop, submitting, waking and sleeping. Blocking is in block.c, cancelling in cancel.c. */
+#define _GNU_SOURCE
+#include "runtime/pool.h"
+
+#include "runtime/extra.h"
+#include "runtime/slab.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+
+#define SPIN_NS 40000       /* an idle worker looks around that long before it sleeps */
+#define FAIR_TURNS 61       /* every so many turns the normal injection goes before the own deque */
+#define TIMER_TURNS 16      /* a busy worker looks at the clock every so many turns */
+#define STACK_BYTES (256u << 20) /* address space, for waits that nest on the stack */
+
+_Thread_local lr_worker *lr_self;
+
+/* ---- injection queues --------------------------------------------------------------------------- */
+
+static void queue_push(lr_queue *q, lr_task *t)
+{
+    pthread_mutex_lock(&q->lock);
+    t->next = NULL;
+    if (q->last)
+        q->last->next = t;
+    else
+        q->first = t;
+    q->last = t;
+    atomic_fetch_add(&q->count, 1);
+    pthread_mutex_unlock(&q->lock);
+}
+
+static lr_task *queue_pop(lr_queue *q)
+{
+    if (atomic_load_explicit(&q->count, memory_order_relaxed) == 0) return NULL;
+    pthread_mutex_lock(&q->lock);
+    lr_task *t = q->first;
+    if (t) {
+        q->first = t->next;
+        if (!q->first) q->last = NULL;
+        atomic_fetch_sub(&q->count, 1);
+    }
+    pthread_mutex_unlock(&q->lock);
+    return t;
+}
+
+/* ---- sleepers ----------------------------------------------------------------------------------- */
+
+static bool asleep_clear(lr_pool *p, unsigned index)
+{
+    uint64_t bit = 1ull << (index % 64);
+    return (atomic_fetch_and(&p->asleep[index / 64], ~bit) & bit) != 0;
+}
+
+/* Wakes one sleeping worker, unless one is up and looking for work already. */
+static void wake_one(lr_pool *p)
+{
+    if (atomic_load(&p->spinning) > 0) return;
+    for (unsigned i = 0; i < LR_COUNT(p->asleep); i++) {
+        uint64_t mask = atomic_load(&p->asleep[i]);
+        while (mask) {
+            unsigned index = i * 64 + (unsigned)__builtin_ctzll(mask);
+            if (asleep_clear(p, index)) {
+                lr_bed_wake(&p->workers[index].bed);
+                return;
+            }
+            mask &= mask - 1;
+        }
+    }
+}
+
+static bool work_visible(lr_pool *p)
+{
+    for (unsigned i = 0; i <= p->worker_count; i++)
+        if (lr_deque_count(&p->workers[i].deque) > 0) return true;
+    return atomic_load(&p->high.count) + atomic_load(&p->normal.count) + atomic_load(&p->low.count) > 0;
+}
+
+void lr_pool_deliver(lr_park *p)
+{
+    lr_worker *owner = p->owner;
+    lr_park *head = atomic_load_explicit(&owner->inbox, memory_order_relaxed);
+    do {
+        p->next = head;
+    } while (!atomic_compare_exchange_weak(&owner->inbox, &head, p));
+    /* p is the owner's from here on */
+    if (owner != lr_self) {
+        asleep_clear(owner->pool, owner->index);
+        lr_bed_wake(&owner->bed);
+    }
+}
+
+void lr_pool_deliver_later(lr_park *p, lr_wake *wake)
+{
+    lr_worker *owner = p->owner;
+    lr_park *head = atomic_load_explicit(&owner->inbox, memory_order_relaxed);
+    do {
+        p->next = head;
+    } while (!atomic_compare_exchange_weak(&owner->inbox, &head, p));
+    if (owner == lr_self) return;
+    for (unsigned i = 0; i < wake->worker_count; i++)
+        if (wake->workers[i] == owner) return;
+    if (wake->worker_count < LR_COUNT(wake->workers)) {
+        wake->workers[wake->worker_count++] = owner;
+        return;
+    }
+    asleep_clear(owner->pool, owner->index);
+    lr_bed_wake(&owner->bed);
+}
+
+/* ---- submitting --------------------------------------------------------------------------------- */
+
+static lr_pool *the_pool; /* for threads that are no workers; set by start */
+
+void lr_pool_push(lr_worker *w, lr_task *t)
+{
+    if (!w || !lr_deque_push(&w->deque, t)) queue_push(&the_pool->normal, t);
+    wake_one(the_pool);
+}
+
+void lr_pool_inject(lr_pool *p, lr_task *t, double priority)
+{
+    queue_push(priority > 0 ? &p->high : priority < 0 ? &p->low : &p->normal, t);
+    wake_one(p);
+}
+
+/* All inputs are there: fails with the first that failed, or goes into the queues. Takes over a count. */
+static void ready(lr_worker *w, lr_task *t)
+{
+    for (uint32_t i = 0; t->extra && i < t->extra->input_count; i++) {
+        lr_input *in = &t->extra->inputs[i];
+        if (lr_task_state_of(in->input) == LR_TASK_READY) continue;
+        lr_task_set(in->input, LR_TASK_SEEN);
+        lr_pool_fail_input(t, in);
+        lr_task_release(t);
+        return;
+    }
+    if (!lr_task_enqueue(t)) {
+        lr_task_release(t); /* cancelled meanwhile */
+    } else if (lr_task_has(t, LR_TASK_MACHINE)) {
+        the_pool->machine_ready(t);
+    } else {
+        lr_pool_push(w, t);
+    }
+}
+
+void lr_pool_wake(lr_wake *wake)
+{
+    static _Thread_local lr_task *queue;
+    static _Thread_local bool draining;
+    for (unsigned i = 0; i < wake->worker_count; i++) {
+        asleep_clear(the_pool, wake->workers[i]->index);
+        lr_bed_wake(&wake->workers[i]->bed);
+    }
+    while (wake->ready) {
+        lr_task *t = wake->ready;
+        wake->ready = t->next;
+        t->next = queue;
+        queue = t;
+    }
+    if (draining) return; /* a failed input ends its dependents, those theirs, a million deep: no recursion */
+    draining = true;
+    while (queue) {
+        lr_task *t = queue;
+        queue = t->next;
+        ready(lr_self, t);
+    }
+    draining = false;
+}
+
+static void input_ended(lr_waiter *waiter, lr_task *input, lr_wake *wake)
+{
+    (void)input;
+    lr_task *t = LR_CONTAINER(waiter, lr_input, waiter)->owner;
+    if (atomic_fetch_sub_explicit(&t->missing, 1, memory_order_acq_rel) != 1) return;
+    t->next = wake->ready;
+    wake->ready = t;
+}
+
+static inline void bump(_Atomic uint64_t *counter)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_release);
+}
+
+void lr_pool_submit(lr_worker *w, lr_task *t)
+{
+    bump(&w->submitted);
+    lr_task_retain(t); /* the queue's */
+    uint32_t count = t->extra ? t->extra->input_count : 0;
+    if (count) atomic_store_explicit(&t->missing, count + 1, memory_order_relaxed);
+    uint32_t there = 1;
+    for (uint32_t i = 0; i < count; i++) {
+        lr_input *in = &t->extra->inputs[i];
+        in->owner = t;
+        in->waiter.notify = input_ended;
+        if (!lr_task_watch(in->input, &in->waiter)) there++;
+    }
+    if (count && atomic_fetch_sub_explicit(&t->missing, there, memory_order_acq_rel) != there) return;
+    if (!t->extra) { /* the usual way */
+        atomic_store_explicit(&t->word, LR_TASK_QUEUED, memory_order_relaxed);
+        lr_pool_push(w, t);
+        return;
+    }
+    ready(w, t);
+}
+
+/* ---- ends --------------------------------------------------------------------------------------- */
+
+static void count_finished(lr_pool *p, bool never_started)
+{
+    lr_worker *w = lr_self;
+    if (w) {
+        if (never_started) bump(&w->started);
+        bump(&w->finished);
+    } else {
+        if (never_started) atomic_fetch_add(&p->other_started, 1);
+        atomic_fetch_add(&p->other_finished, 1);
+    }
+    if (!w && atomic_load(&p->draining)) lr_bed_wake(&p->workers[0].bed);
+}
+
+bool lr_pool_end(lr_task *t, lr_task_state state, lr_value *result)
+{
+    lr_wake wake;
+    wake.ready = NULL;
+    wake.worker_count = 0;
+    if (!lr_task_end(t, state, result, &wake)) return false;
+    if (wake.ready || wake.worker_count) lr_pool_wake(&wake);
+    if (!lr_task_has(t, LR_TASK_BODY)) {
+        count_finished(the_pool, true);
+        if (lr_task_has(t, LR_TASK_MACHINE)) the_pool->machine_cancelled(t);
+    }
+    return true;
+}
+
+static lr_builder *my_builder(lr_builder *mine)
+{
+    if (lr_self) return &lr_self->builder;
+    lr_builder_init(mine);
+    return mine;
+}
+
+bool lr_pool_fail(lr_task *t, lr_err code, const char *message, const lr_value *cause)
+{
+    lr_builder own, *b = my_builder(&own);
+    lr_value result;
+    lr_builder_header(b, 1);
+    lr_builder_error(b, code, message, NULL, t->fn ? t->fn->name : NULL, t->id, t->attempt, cause);
+    if (!lr_builder_finish(b, &result)) result.form = 0; /* an end without words is better than none */
+    if (b == &own) lr_builder_fini(&own);
+    return lr_pool_end(t, code == LR_ERR_CANCELLED ? LR_TASK_CANCELLED : LR_TASK_FAILED, &result);
+}
+
+void lr_pool_fail_unbegun(lr_task *t, lr_err code, const char *message)
+{
+    if (!lr_task_claim(t)) return; /* a worker was faster, or it has ended */
+    if (lr_self)
+        bump(&lr_self->started);
+    else
+        atomic_fetch_add(&the_pool->other_started, 1);
+    lr_pool_fail(t, code, message, NULL);
+    lr_value_clear(&t->args);
+    count_finished(the_pool, false);
+}
+
+void lr_pool_fail_input(lr_task *t, const lr_input *in)
+{
+    char message[256];
+    lr_err code = LR_ERR_ERROR;
+    lr_reader r = lr_value_reader(&in->input->result);
+    if (lr_read_header(&r) && lr_read_u8(&r) == LR_TAG_ERROR) {
+        uint8_t byte = lr_read_u8(&r);
+        if (byte > 0 && byte < LR_ERR_COUNT) code = (lr_err)byte;
+    }
+    const char *name = in->input->fn ? in->input->fn->name : "a value";
+    snprintf(message, sizeof message, "argument %u, the result of %s, is not there: %s", in->argument, name,
+             lr_task_state_of(in->input) == LR_TASK_CANCELLED ? "it was cancelled" : "it failed");
+    lr_pool_fail(t, code, message, &in->input->result);
+}
+
+void lr_pool_body_done(lr_worker *w, lr_task *t)
+{
+    LR_ASSERT(w == lr_self);
+    lr_value_clear(&t->args);
+    lr_pool_hold(w, t, false);
+    count_finished(w->pool, false);
+    if (lr_task_has(t, LR_TASK_MACHINE)) w->pool->machine_finished(t);
+}
+
+void lr_pool_retry(lr_worker *w, lr_task *t)
+{
+    lr_pool_hold(w, t, false);
+    bump(&w->submitted); /* an attempt more: this one is over */
+    count_finished(w->pool, false);
+    bool machine = lr_task_has(t, LR_TASK_MACHINE);
+    if (machine) w->pool->machine_finished(t);
+    if (!lr_task_requeue(t)) { /* cancelled meanwhile */
+        bump(&w->started);
+        count_finished(w->pool, false);
+        lr_value_clear(&t->args);
+        lr_task_release(t);
+    } else if (machine) {
+        w->pool->machine_ready(t);
+    } else {
+        lr_pool_push(w, t);
+    }
+}
+
+/* ---- cpus for one task alone ---------------------------------------------------------------------- */
+
+/* A task with cpu = n > 1 keeps n - 1 other workers from taking work while its body runs. */
+void lr_pool_hold(lr_worker *w, lr_task *t, bool on)
+{
+    if (!t->extra || !t->extra->options || t->extra->options->cpu <= 1) return;
+    int32_t others = (int32_t)(t->extra->options->cpu + 0.999) - 1;
+    lr_pool *p = w->pool;
+    if (on) {
+        atomic_fetch_add(&p->hold, others);
+        for (unsigned i = 1; i <= p->worker_count; i++)
+            lr_bed_wake(&p->workers[i].bed);
+        while (atomic_load(&p->held) < atomic_load(&p->hold) && !atomic_load(&p->stopping))
+            lr_bed_sleep(&w->bed, lr_clock_ns() + 1000000);
+    } else {
+        atomic_fetch_sub(&p->hold, others);
+        for (unsigned i = 1; i <= p->worker_count; i++)
+            lr_bed_wake(&p->workers[i].bed);
+    }
+}
+
+/* Stands aside while more cpus are asked for than workers have given up theirs. */
+static void stand_aside(lr_worker *w)
+{
+    lr_pool *p = w->pool;
+    int32_t held = atomic_load(&p->held);
+    if (held >= atomic_load(&p->hold) || !atomic_compare_exchange_strong(&p->held, &held, held + 1)) return;
+    for (unsigned i = 1; i <= p->worker_count; i++)
+        if (i != w->index) lr_bed_wake(&p->workers[i].bed);
+    for (;;) {
+        held = atomic_load(&p->held);
+        if (atomic_load(&p->stopping) ||
+            (held > atomic_load(&p->hold) && atomic_compare_exchange_strong(&p->held, &held, held - 1)))
+            return;
+        lr_bed_sleep(&w->bed, LR_NEVER);
+    }
+}
+
+/* ---- running ------------------------------------------------------------------------------------ */
+
+void lr_pool_note_time(lr_worker *w, lr_fn *fn, uint64_t ticks)
+{
+    uint64_t mean = atomic_load_explicit(&fn->mean_ns, memory_order_relaxed);
+    if (mean && (w->turn & 15)) return; /* a sample is enough, and spares the shared line */
+    uint64_t ns = lr_clock_ticks_ns(ticks) + 1;
+    atomic_store_explicit(&fn->mean_ns, mean ? mean - mean / 8 + ns / 8 : ns, memory_order_relaxed);
+}
+
+void lr_pool_run(lr_worker *w, lr_task *t)
+{
+    if (!lr_task_claim(t)) { /* cancelled, too late, or run by whoever waits for it */
+        if (lr_task_has(t, LR_TASK_MACHINE)) w->pool->machine_finished(t);
+        lr_task_release(t);
+        return;
+    }
+    bump(&w->started);
+    if (atomic_load_explicit(&w->pool->cancel_epoch, memory_order_relaxed) && lr_pool_cancelled(w->pool, t)) {
+        lr_pool_body_done(w, t);
+        lr_task_release(t);
+        return;
+    }
+    if (lr_task_has(t, LR_TASK_MACHINE)) {
+        w->pool->machine_started(t);
+        lr_pool_hold(w, t, true);
+    }
+    if (t->fn->kind == LR_FN_KERNEL)
+        lr_pool_run_kernel(w, t);
+    else
+        w->pool->runner->run(w, t);
+}
+
+static void woken_append(lr_worker *w, lr_park *p)
+{
+    p->next = NULL;
+    if (w->woken_tail)
+        w->woken_tail->next = p;
+    else
+        w->woken = p;
+    w->woken_tail = p;
+}
+
+/* The inbox, oldest first, behind what was woken before. */
+static void take_inbox(lr_worker *w)
+{
+    if (!atomic_load_explicit(&w->inbox, memory_order_relaxed)) return;
+    lr_park *p = atomic_exchange(&w->inbox, NULL), *reversed = NULL;
+    while (p) {
+        lr_park *next = p->next;
+        p->next = reversed;
+        reversed = p;
+        p = next;
+    }
+    while (reversed) {
+        lr_park *next = reversed->next;
+        woken_append(w, reversed);
+        reversed = next;
+    }
+}
+
+static lr_park *list_pop(lr_park **first, lr_park **last)
+{
+    lr_park *p = *first;
+    if (!p) return NULL;
+    *first = p->next;
+    if (!*first) *last = NULL;
+    return p;
+}
+
+/* Goes on with a woken park. One whose thread waits further down this stack is only marked. */
+static void resume(lr_worker *w, lr_park *p)
+{
+    lr_pool_unpark(w, p);
+    if (p->on_stack) {
+        p->delivered = true;
+        return;
+    }
+    if (lr_task_has(p->task, LR_TASK_MACHINE)) w->pool->machine_parked(p->task, false);
+    w->pool->runner->resume(w, p);
+}
+
+/* Marks the parks of waiting threads that were woken, running nothing. */
+bool lr_pool_receive(lr_worker *w)
+{
+    if (w->timer_count) lr_pool_fire_timers(w);
+    if (atomic_load_explicit(&w->look_at_parked, memory_order_relaxed)) lr_pool_look_at_parked(w);
+    take_inbox(w);
+    lr_park *p = w->woken;
+    w->woken = w->woken_tail = NULL;
+    bool any = false;
+    while (p) {
+        lr_park *next = p->next;
+        if (p->on_stack) {
+            lr_pool_unpark(w, p);
+            p->delivered = any = true;
+        } else {
+            woken_append(w, p);
+        }
+        p = next;
+    }
+    return any;
+}
+
+static lr_task *steal(lr_worker *w)
+{
+    lr_pool *p = w->pool;
+    unsigned count = p->worker_count + 1;
+    bool contended;
+    do {
+        contended = false;
+        w->random = w->random * 6364136223846793005u + 1442695040888963407u;
+        unsigned start = (unsigned)((w->random >> 33) % count);
+        for (unsigned i = 0; i < count; i++) {
+            lr_worker *victim = &p->workers[(start + i) % count];
+            if (victim == w) continue;
+            lr_task *t = lr_deque_steal(&victim->deque, &contended);
+            if (t) {
+                bump(&w->steals);
+                return t;
+            }
+        }
+    } while (contended);
+    return NULL;
+}
+
+static lr_task *next_task(lr_worker *w)
+{
+    lr_pool *p = w->pool;
+    lr_task *t = queue_pop(&p->high);
+    if (t) return t;
+    if (w->turn % FAIR_TURNS == 0 && (t = queue_pop(&p->normal))) return t;
+    if ((t = lr_deque_pop(&w->deque))) return t;
+    return queue_pop(&p->normal);
+}
+
+static lr_task *last_resort(lr_worker *w)
+{
+    lr_task *t = steal(w);
+    return t ? t : queue_pop(&w->pool->low);
+}
+
+bool lr_pool_turn(lr_worker *w)
+{
+    w->turn++;
+    take_inbox(w);
+    if (w->timer_count && (w->turn % TIMER_TURNS == 0 || !w->woken)) lr_pool_fire_timers(w);
+    if (atomic_load_explicit(&w->look_at_parked, memory_order_relaxed)) lr_pool_look_at_parked(w);
+    lr_park *p = list_pop(&w->woken, &w->woken_tail);
+    if (p) {
+        resume(w, p);
+        return true;
+    }
+    if (atomic_load_explicit(&w->pool->hold, memory_order_relaxed) > atomic_load_explicit(&w->pool->held, memory_order_relaxed))
+        stand_aside(w);
+    lr_task *t = next_task(w);
+    if (!t && (p = list_pop(&w->yielded, &w->yielded_tail))) {
+        resume(w, p);
+        return true;
+    }
+    if (!t) t = last_resort(w);
+    if (!t) return false;
+    lr_pool_run(w, t);
+    return true;
+}
+
+static bool something_to_do(lr_worker *w)
+{
+    return atomic_load(&w->inbox) || w->woken || w->yielded || atomic_load(&w->look_at_parked) ||
+           atomic_load(&w->pool->stopping) || atomic_load(&w->pool->hold) > atomic_load(&w->pool->held) ||
+           work_visible(w->pool);
+}
+
+static bool spin(lr_worker *w)
+{
+    lr_pool *p = w->pool;
+    uint32_t nobody = 0;
+    if (!atomic_compare_exchange_strong(&p->spinning, &nobody, 1)) return false;
+    uint64_t until = lr_clock_ns() + SPIN_NS;
+    uint64_t timer = w->timer_count ? w->timers[0]->deadline_ns : LR_NEVER;
+    bool found = false;
+    do {
+        for (int i = 0; i < 32 && !(found = something_to_do(w)); i++)
+            lr_cpu_pause();
+    } while (!found && lr_clock_ns() < (until < timer ? until : timer));
+    atomic_store(&p->spinning, 0);
+    return found;
+}
+
+/* Nothing to do: looks around a little, then sleeps until woken or until the next timer. */
+static void idle(lr_worker *w, uint64_t deadline_ns)
+{
+    if (spin(w)) {
+        if (lr_deque_count(&w->pool->workers[0].deque) > 1) wake_one(w->pool);
+        return;
+    }
+    uint64_t bit = 1ull << (w->index % 64);
+    atomic_fetch_or(&w->pool->asleep[w->index / 64], bit);
+    if (atomic_load(&w->pool->draining)) lr_bed_wake(&w->pool->workers[0].bed);
+    if (!something_to_do(w)) {
+        uint64_t timer = w->timer_count ? w->timers[0]->deadline_ns : LR_NEVER;
+        lr_bed_sleep(&w->bed, deadline_ns < timer ? deadline_ns : timer);
+    }
+    asleep_clear(w->pool, w->index);
+}
+
+void lr_pool_idle(lr_worker *w, uint64_t deadline_ns)
+{
+    idle(w, deadline_ns);
+}
+
+static void *worker_main(void *argument)
+{
+    lr_worker *w = argument;
+    lr_self = w;
+    prctl(PR_SET_TIMERSLACK, 1000);
+    char name[16];
+    snprintf(name, sizeof name, "luarun/%u", w->index);
+    pthread_setname_np(pthread_self(), name);
+    while (!atomic_load_explicit(&w->pool->stopping, memory_order_acquire))
+        if (!lr_pool_turn(w)) idle(w, LR_NEVER);
+    w->pool->runner->close(w);
+    lr_kernel_workers_free(w->kernel_state);
+    w->kernel_state = NULL;
+    lr_slab_thread_end();
+    atomic_fetch_add(&w->pool->ended, 1);
+    lr_bed_wake(&w->pool->workers[0].bed);
+    return NULL;
+}
+
+/* ---- life --------------------------------------------------------------------------------------- */
+
+static bool worker_init(lr_pool *p, unsigned index)
+{
+    lr_worker *w = &p->workers[index];
+    w->pool = p;
+    w->index = index;
+    w->has_loop = index > 0;
+    w->random = lr_mix64(p->seed + index);
+    lr_builder_init(&w->builder);
+    w->kernel_state = lr_kernel_workers_new();
+    return lr_deque_init(&w->deque);
+}
+
+static bool start_thread(lr_worker *w)
+{
+    pthread_attr_t attr;
+    sigset_t all, before;
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, STACK_BYTES);
+    sigfillset(&all); /* signals of the program go to the script's thread */
+    sigdelset(&all, SIGSEGV);
+    sigdelset(&all, SIGBUS);
+    sigdelset(&all, SIGFPE);
+    sigdelset(&all, SIGILL);
+    sigdelset(&all, SIGABRT);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc = pthread_create(&w->thread, &attr, worker_main, w);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attr);
+    return rc == 0;
+}
+
+bool lr_pool_start(lr_pool *p, unsigned worker_count, const lr_runner *runner, char *message, size_t message_bytes)
+{
+    LR_ASSERT(worker_count <= LR_WORKERS_MAX);
+    lr_clock_init();
+    p->runner = runner;
+    p->worker_count = worker_count;
+    pthread_mutex_init(&p->high.lock, NULL);
+    pthread_mutex_init(&p->normal.lock, NULL);
+    pthread_mutex_init(&p->low.lock, NULL);
+    pthread_mutex_init(&p->family, NULL);
+    size_t bytes = (worker_count + 1) * sizeof *p->workers;
+    p->workers = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    if (!p->workers) {
+        snprintf(message, message_bytes, "no memory for %u workers", worker_count);
+        return false;
+    }
+    memset((void *)p->workers, 0, bytes);
+    the_pool = p;
+    for (unsigned i = 0; i <= worker_count; i++)
+        if (!worker_init(p, i)) {
+            snprintf(message, message_bytes, "no memory for worker %u", i);
+            return false;
+        }
+    lr_self = &p->workers[0];
+    prctl(PR_SET_TIMERSLACK, 1000);
+    for (unsigned i = 1; i <= worker_count; i++)
+        if (!start_thread(&p->workers[i])) {
+            snprintf(message, message_bytes, "worker thread %u of %u could not be started: %s", i, worker_count,
+                     strerror(errno));
+            return false;
+        }
+    return true;
+}
+
+bool lr_pool_stop(lr_pool *p, uint64_t deadline_ns)
+{
+    atomic_store(&p->stopping, true);
+    for (unsigned i = 1; i <= p->worker_count; i++)
+        lr_bed_wake(&p->workers[i].bed);
+    while (atomic_load(&p->ended) < p->worker_count && lr_clock_ns() < deadline_ns)
+        lr_bed_sleep(&p->workers[0].bed, deadline_ns);
+    if (atomic_load(&p->ended) < p->worker_count) return false;
+    for (unsigned i = 1; i <= p->worker_count; i++)
+        pthread_join(p->workers[i].thread, NULL);
+    return true;
+}
+
+/* Releases what is still queued, once no worker runs any more. */
+void lr_pool_fini(lr_pool *p)
+{
+    lr_task *t;
+    for (unsigned i = 0; i <= p->worker_count; i++) {
+        while ((t = lr_deque_pop(&p->workers[i].deque)))
+            lr_task_release(t);
+    }
+    while ((t = queue_pop(&p->high)) || (t = queue_pop(&p->normal)) || (t = queue_pop(&p->low)))
+        lr_task_release(t);
+    for (unsigned i = 0; i <= p->worker_count; i++) {
+        lr_worker *w = &p->workers[i];
+        lr_deque_fini(&w->deque);
+        lr_builder_fini(&w->builder);
+        lr_kernel_workers_free(w->kernel_state);
+        free((void *)w->timers);
+    }
+    free(p->workers);
+    p->workers = NULL;
+    lr_self = NULL;
+    the_pool = NULL;
+}
+
+/* ---- counts ------------------------------------------------------------------------------------- */
+
+lr_pool_counts lr_pool_count(lr_pool *p)
+{
+    /* finished before started before submitted, so that no difference is ever negative */
+    lr_pool_counts c = {0};
+    c.finished = atomic_load(&p->other_finished);
+    for (unsigned i = 0; i <= p->worker_count; i++)
+        c.finished += atomic_load_explicit(&p->workers[i].finished, memory_order_acquire);
+    c.started = atomic_load(&p->other_started);
+    for (unsigned i = 0; i <= p->worker_count; i++)
+        c.started += atomic_load_explicit(&p->workers[i].started, memory_order_acquire);
+    for (unsigned i = 0; i <= p->worker_count; i++) {
+        c.submitted += atomic_load_explicit(&p->workers[i].submitted, memory_order_acquire);
+        c.steals += atomic_load_explicit(&p->workers[i].steals, memory_order_relaxed);
+    }
+    return c;
+}
+
+bool lr_pool_is_full(lr_worker *w)
+{
+    if (w->allowance > 0) {
+        w->allowance--;
+        return false;
+    }
+    lr_pool *p = w->pool;
+    lr_pool_counts c = lr_pool_count(p);
+    uint64_t pending = c.submitted - c.started;
+    if (pending >= p->max_pending) return true;
+    /* every thread may use its share of the room that is left before it looks again */
+    w->allowance = (uint32_t)((p->max_pending - pending) / (2 * (p->worker_count + 1)) & 0xffff);
+    return false;
+}
+
+bool lr_pool_drain(lr_pool *p, uint64_t deadline_ns)
+{
+    atomic_store(&p->draining, true);
+    bool done = false;
+    for (;;) {
+        lr_pool_counts c = lr_pool_count(p);
+        done = c.finished == c.submitted;
+        if (done || lr_clock_ns() >= deadline_ns) break;
+        lr_bed_sleep(&lr_self->bed, deadline_ns);
+    }
+    atomic_store(&p->draining, false);
+    return done;
+}

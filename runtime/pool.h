@@ -1,0 +1,181 @@
+/* runtime/pool.h - the fast path: worker threads that run what is ready, plain and local.
+ *
+ * Each worker owns a deque (its own newest task first; thieves take the oldest), an inbox of woken
+ * parks, timers, and a bed. The script's thread is a worker without a loop: it submits through a
+ * deque of its own, sleeps in the same bed, and runs a short task that it waits for itself.
+ * What the node machine hands out comes through three injection queues: before all else, in turn, and when nothing else
+ * is there (priority above, at, below the default).
+ *
+ * Order of a worker's turn: woken parks, timers, high injection, own deque, normal injection, parks that
+ * yielded, stealing, low injection; then a short spin (one worker at a time), then sleep.
+ *
+ * The pool never sees Lua: the runner (bindings/run.c) makes a thread's state, starts Lua tasks in it
+ * and resumes parked ones; kernels are run here.
+ *
+ * Thread: as said. Blocks: as said. */
+#ifndef RUNTIME_POOL_H
+#define RUNTIME_POOL_H
+
+#include "runtime/deque.h"
+#include "runtime/futex.h"
+#include "runtime/kernels.h"
+#include "runtime/park.h"
+
+#include <pthread.h>
+
+#define LR_WORKERS_MAX 255
+
+typedef struct lr_runner {
+    /* Runs a claimed Lua task to its end or its first park. In worker threads, and in the script's for a
+     * short task it waits for. */
+    void (*run)(struct lr_worker *w, lr_task *t);
+    /* Goes on with a parked coroutine, for p->reason. */
+    void (*resume)(struct lr_worker *w, lr_park *p);
+    /* Ends the thread's state, if it has one. */
+    void (*close)(struct lr_worker *w);
+} lr_runner;
+
+typedef struct lr_worker {
+    lr_deque deque;
+    struct lr_pool *pool;
+    unsigned index;    /* 0: the script's thread */
+    bool has_loop;     /* a worker thread, which may park and steal */
+    void *state;       /* the runner's: this thread's lua_State */
+    pthread_t thread;
+    lr_bed bed;
+    lr_park *woken;    /* to resume: own ones, and those taken from the inbox */
+    lr_park *woken_tail;
+    lr_park *yielded, *yielded_tail;
+    lr_park *parked;   /* all parked coroutines, for a cancel to look through */
+    lr_park **timers;  /* a heap by deadline */
+    size_t timer_count, timer_capacity;
+    uint64_t random;   /* where to steal next */
+    unsigned turn;
+    unsigned depth;    /* waits on this thread's stack inside each other */
+    uint32_t allowance; /* submits left before max_pending is looked at again */
+    lr_builder builder; /* for errors and kernels */
+    lr_kernel_workers *kernel_state;
+    /* written by this thread, read by others */
+    _Alignas(64) _Atomic uint64_t submitted;
+    _Atomic uint64_t started, finished;
+    _Atomic uint64_t work_ns, sleep_ns, steals;
+    /* written by others */
+    _Alignas(64) _Atomic(lr_park *) inbox;
+    _Atomic bool look_at_parked; /* a cancel happened */
+} lr_worker;
+
+typedef struct lr_queue { /* an injection queue */
+    pthread_mutex_t lock;
+    lr_task *first, *last;
+    _Atomic uint64_t count;
+} lr_queue;
+
+typedef struct lr_pool {
+    const lr_runner *runner;
+    unsigned worker_count; /* with a loop; workers[1..worker_count] */
+    lr_worker *workers;    /* [0] is the script's thread */
+    lr_queue high, normal, low;
+    _Alignas(64) _Atomic uint64_t asleep[4]; /* a bit for each sleeping worker */
+    _Alignas(64) _Atomic uint32_t spinning;
+    _Atomic bool stopping;
+    _Atomic uint32_t ended; /* worker threads that have left their loop */
+    _Atomic uint64_t other_started, other_finished; /* by threads that are no workers */
+    _Atomic bool ending;   /* the job is over: every task counts as cancelled */
+    _Atomic bool draining; /* the script's thread waits for everything to finish */
+    _Atomic uint32_t cancel_epoch;
+    uint64_t max_pending;
+    /* cpus that tasks with cpu > 1 want for themselves, and workers that stand aside for them */
+    _Atomic int32_t hold, held;
+    pthread_mutex_t family; /* parents, where they are walked or shortened */
+    uint64_t seed;
+    /* told of non-plain tasks (runtime/nodeloop.c); never NULL */
+    void (*machine_ready)(lr_task *t);
+    void (*machine_started)(lr_task *t);
+    void (*machine_finished)(lr_task *t);
+    void (*machine_cancelled)(lr_task *t);
+    void (*machine_parked)(lr_task *t, bool parked);
+} lr_pool;
+
+/* The worker of this thread; NULL in other threads. */
+extern _Thread_local lr_worker *lr_self;
+
+/* Makes the pool and starts its threads; the calling thread becomes worker 0. False: message says why. */
+bool lr_pool_start(lr_pool *p, unsigned worker_count, const lr_runner *runner, char *message, size_t message_bytes);
+/* Tells the workers to end and waits for them until the deadline. False: some still run (a long kernel); the pool must then be left as it is. */
+bool lr_pool_stop(lr_pool *p, uint64_t deadline_ns);
+
+/* Gives a task its way: called once after lr_task_new and lr_pool_input for each input. t may have ended
+ * (and must be held by the caller) when this returns. */
+void lr_pool_submit(lr_worker *w, lr_task *t);
+/* Releases what is left, after a stop that succeeded. */
+void lr_pool_fini(lr_pool *p);
+
+/* A ready task back into the queues (another attempt). */
+void lr_pool_push(lr_worker *w, lr_task *t);
+/* From the node thread: a machine task may start now. */
+void lr_pool_inject(lr_pool *p, lr_task *t, double priority);
+/* Works off what lr_task_end collected. */
+void lr_pool_wake(lr_wake *wake);
+/* lr_task_end and lr_pool_wake in one. */
+bool lr_pool_end(lr_task *t, lr_task_state state, lr_value *result);
+/* Ends t with an error made of these parts. */
+bool lr_pool_fail(lr_task *t, lr_err code, const char *message, const lr_value *cause);
+/* The same, unless a worker has begun it. */
+void lr_pool_fail_unbegun(lr_task *t, lr_err code, const char *message);
+void lr_pool_fail_input(lr_task *t, const struct lr_input *in);
+/* Takes the cpus that a task with cpu > 1 wants beside its own worker's, or gives them back. */
+void lr_pool_hold(lr_worker *w, lr_task *t, bool on);
+/* What a run of fn took, for its moving average. */
+void lr_pool_note_time(lr_worker *w, lr_fn *fn, uint64_t ticks);
+/* Runs a claimed kernel task to its end. Takes over a count. */
+void lr_pool_run_kernel(lr_worker *w, lr_task *t);
+/* A body has stopped without a result and shall run once more. Takes over a count. */
+void lr_pool_retry(lr_worker *w, lr_task *t);
+/* A body has stopped (after its task ended): what it held is given back. */
+void lr_pool_body_done(lr_worker *w, lr_task *t);
+
+/* Cancels: ends it as cancelled (or with another code), tells its body and its descendants. */
+void lr_pool_cancel(lr_pool *p, lr_task *t, lr_err code, const char *message);
+/* True when t or an ancestor was cancelled; ends t then, if it has not ended. */
+bool lr_pool_cancelled(lr_pool *p, lr_task *t);
+
+/* Called as t gets its first child: lets go of t's parents that have ended. */
+void lr_pool_shorten_family(lr_pool *p, lr_task *t);
+
+/* ---- blocking ---- */
+
+/* Puts a woken park into its owner's inbox and wakes the owner; later: by wake. */
+void lr_pool_deliver(lr_park *p);
+void lr_pool_deliver_later(lr_park *p, lr_wake *wake);
+/* Parks a coroutine: the runner returns to the loop afterwards, and resume is called later. */
+void lr_pool_park(lr_worker *w, lr_park *p);
+/* Waits on the calling thread's stack until p is woken, running other work meanwhile where this is a worker. Returns the reason. */
+lr_park_reason lr_pool_block(lr_worker *w, lr_park *p);
+/* Runs t right here when nobody has begun it and it is known to be short. True: it has ended. */
+bool lr_pool_run_here(lr_worker *w, lr_task *t);
+/* Takes a park off its owner's lists before it goes on. */
+void lr_pool_unpark(lr_worker *w, lr_park *p);
+/* To the end of the owner's queue of coroutines that let others go first. */
+void lr_pool_yield(lr_worker *w, lr_park *p);
+void lr_pool_fire_timers(lr_worker *w);
+void lr_pool_look_at_parked(lr_worker *w);
+void lr_pool_idle(lr_worker *w, uint64_t deadline_ns);
+/* Marks the parks of waiting threads that were woken, running nothing. False: none. */
+bool lr_pool_receive(lr_worker *w);
+/* Claims and runs a task taken from a queue. Takes over a count. */
+void lr_pool_run(lr_worker *w, lr_task *t);
+/* One turn of other work, for a thread that may not park; false: nothing to do. */
+bool lr_pool_turn(lr_worker *w);
+
+/* ---- counts ---- */
+
+typedef struct lr_pool_counts {
+    uint64_t submitted, started, finished, steals;
+} lr_pool_counts;
+lr_pool_counts lr_pool_count(lr_pool *p);
+/* True when the number of tasks submitted and not started is at the limit. Cheap far from it. */
+bool lr_pool_is_full(lr_worker *w);
+/* Waits until everything submitted has finished, or until the deadline. */
+bool lr_pool_drain(lr_pool *p, uint64_t deadline_ns);
+
+#endif

@@ -1,0 +1,214 @@
+#include "runtime/task.h"
+
+#include "runtime/clock.h"
+#include "runtime/extra.h"
+#include "runtime/futex.h"
+#include "runtime/slab.h"
+
+#include <sched.h>
+
+static void (*unseen_hook)(lr_task *);
+
+void lr_task_on_unseen(void (*hook)(lr_task *t))
+{
+    unseen_hook = hook;
+}
+
+static lr_task *record_new(lr_id id)
+{
+    lr_task *t = lr_slab_alloc();
+    if (!t) return NULL;
+    memset(t, 0, sizeof *t);
+    lr_object_init(&t->base, LR_OBJECT_TASK);
+    t->id = id;
+    return t;
+}
+
+lr_task *lr_task_new(lr_fn *fn, lr_task *parent, lr_id id, lr_value *args)
+{
+    lr_task *t = record_new(id);
+    if (!t) {
+        lr_value_clear(args);
+        return NULL;
+    }
+    atomic_init(&t->word, LR_TASK_WAITING);
+    atomic_init(&t->missing, 1);
+    lr_object_retain(&fn->base);
+    t->fn = fn;
+    if (parent) lr_task_retain(parent);
+    t->parent = parent;
+    t->args = *args;
+    args->form = 0;
+    t->attempt = 1;
+    t->submitted_ticks = lr_clock_ticks();
+    return t;
+}
+
+lr_task *lr_task_new_value(lr_id id, lr_value *value)
+{
+    lr_task *t = record_new(id);
+    if (!t) {
+        lr_value_clear(value);
+        return NULL;
+    }
+    atomic_init(&t->word, LR_TASK_READY | LR_TASK_VALUE);
+    t->result = *value;
+    value->form = 0;
+    t->submitted_ticks = lr_clock_ticks();
+    return t;
+}
+
+lr_task *lr_task_new_freed(lr_id id, lr_fn *fn)
+{
+    lr_builder b;
+    lr_value error;
+    lr_builder_init(&b);
+    lr_builder_header(&b, 1);
+    lr_builder_error(&b, LR_ERR_OBJECT_LOST, "the value was freed (lr.free)", NULL, fn ? fn->name : NULL, id, 1, NULL);
+    bool made = lr_builder_finish(&b, &error);
+    lr_builder_fini(&b);
+    lr_task *t = made ? lr_task_new_value(id, &error) : NULL;
+    if (!t) return NULL;
+    if (fn) lr_object_retain(&fn->base);
+    t->fn = fn;
+    atomic_init(&t->word, LR_TASK_FAILED | LR_TASK_SEEN | LR_TASK_VALUE);
+    return t;
+}
+
+void lr_task_lock(lr_task *t)
+{
+    for (unsigned spins = 0;; spins++) {
+        uint32_t before = atomic_fetch_or_explicit(&t->word, LR_TASK_LOCK, memory_order_acquire);
+        if (!(before & LR_TASK_LOCK)) return;
+        while (lr_task_has(t, LR_TASK_LOCK)) {
+            lr_cpu_pause();
+            if (++spins % 64 == 0) sched_yield(); /* its holder may have lost its processor */
+        }
+    }
+}
+
+/* Under the lock. */
+static void set_state(lr_task *t, lr_task_state to)
+{
+    uint32_t word = atomic_load_explicit(&t->word, memory_order_relaxed);
+    LR_ASSERT(lr_task_state_may((lr_task_state)(word & LR_TASK_STATE_BITS), to));
+    /* flags may be set meanwhile by fetch_or: change the state's bits alone */
+    atomic_fetch_xor_explicit(&t->word, (word ^ (uint32_t)to) & LR_TASK_STATE_BITS, memory_order_release);
+}
+
+bool lr_task_watch(lr_task *t, lr_waiter *w)
+{
+    w->linked = false;
+    if (lr_task_ended(t)) return false;
+    lr_task_lock(t);
+    bool pending = !lr_task_ended(t);
+    if (pending) {
+        w->linked = true;
+        w->prev = NULL;
+        w->next = t->waiters;
+        if (t->waiters) t->waiters->prev = w;
+        t->waiters = w;
+    }
+    lr_task_unlock(t);
+    return pending;
+}
+
+void lr_task_unwatch(lr_task *t, lr_waiter *w)
+{
+    lr_task_lock(t);
+    if (w->linked) {
+        if (w->prev)
+            w->prev->next = w->next;
+        else
+            t->waiters = w->next;
+        if (w->next) w->next->prev = w->prev;
+        w->linked = false;
+    }
+    lr_task_unlock(t);
+}
+
+/* A compare-and-set of the state alone, waiting for the lock. */
+static bool step(lr_task *t, lr_task_state from, lr_task_state to, uint32_t set, uint32_t clear)
+{
+    uint32_t word = atomic_load_explicit(&t->word, memory_order_relaxed);
+    for (unsigned spins = 1;; spins++) {
+        if ((word & LR_TASK_STATE_BITS) != (uint32_t)from) return false;
+        if (word & LR_TASK_LOCK) {
+            lr_cpu_pause();
+            if (spins % 64 == 0) sched_yield();
+            word = atomic_load_explicit(&t->word, memory_order_relaxed);
+            continue;
+        }
+        uint32_t next = ((word & ~LR_TASK_STATE_BITS & ~clear) | (uint32_t)to) | set;
+        if (atomic_compare_exchange_weak_explicit(&t->word, &word, next, memory_order_acq_rel, memory_order_relaxed))
+            return true;
+    }
+}
+
+bool lr_task_claim(lr_task *t)
+{
+    return step(t, LR_TASK_QUEUED, LR_TASK_RUNNING, LR_TASK_BODY, 0);
+}
+
+bool lr_task_enqueue(lr_task *t)
+{
+    return step(t, LR_TASK_WAITING, LR_TASK_QUEUED, 0, 0);
+}
+
+bool lr_task_requeue(lr_task *t)
+{
+    return step(t, LR_TASK_RUNNING, LR_TASK_QUEUED, 0, LR_TASK_BODY);
+}
+
+bool lr_task_end(lr_task *t, lr_task_state state, lr_value *result, lr_wake *wake)
+{
+    lr_task_lock(t);
+    if (lr_task_ended(t)) {
+        lr_task_unlock(t);
+        lr_value_clear(result);
+        return false;
+    }
+    t->result = *result;
+    result->form = 0;
+    set_state(t, state);
+    lr_waiter *w = t->waiters;
+    t->waiters = NULL;
+    while (w) {
+        lr_waiter *next = w->next; /* w may be gone once it was notified */
+        w->linked = false;
+        w->notify(w, t, wake);
+        w = next;
+    }
+    lr_task_unlock(t);
+    return true;
+}
+
+static void free_one(lr_task *t)
+{
+    uint32_t word = atomic_load_explicit(&t->word, memory_order_relaxed);
+    if ((word & LR_TASK_STATE_BITS) == LR_TASK_FAILED && !(word & LR_TASK_SEEN) && unseen_hook) unseen_hook(t);
+    lr_value_clear(&t->args);
+    lr_value_clear(&t->result);
+    if (t->extra) lr_extra_free(t->extra);
+    if (t->parent) lr_task_release(t->parent);
+    if (t->fn) lr_object_release(&t->fn->base);
+    lr_slab_free(t);
+}
+
+/* What a task refers to may be tasks, a million deep: those are queued here, not recursed into. */
+void lr_task_destroy(lr_object *o)
+{
+    static _Thread_local lr_task *queue;
+    static _Thread_local bool draining;
+    lr_task *t = (lr_task *)o;
+    t->next = queue;
+    queue = t;
+    if (draining) return;
+    draining = true;
+    while (queue) {
+        t = queue;
+        queue = t->next;
+        free_one(t);
+    }
+    draining = false;
+}

@@ -1,0 +1,121 @@
+/* runtime/task.h - the record of a task, which is also what its futures point to.
+ *
+ * A task is born `waiting` or `queued`, is claimed by one worker (`running`), and ends `ready`,
+ * `failed` or `cancelled`; the legal steps are sched/task_state.def's. It ends once: the first result
+ * stands. Ending may come before the body has stopped (cancel, timeout): then LR_TASK_BODY says that
+ * a body still runs, and what it returns is thrown away.
+ *
+ * The word holds state, flags and a spin lock. Under the lock: the end (result, state), the list
+ * of waiters. Without it: claiming (a compare-and-set from `queued`), reading the state.
+ *
+ * References: every future, every queue entry, every pending waiter of a dependent, and every child
+ * (for its parent) hold one count. The last one frees result, arguments, function.
+ * Thread: any, where not said otherwise. Blocks: for the spin lock only. */
+#ifndef RUNTIME_TASK_H
+#define RUNTIME_TASK_H
+
+#include "runtime/fn.h"
+#include "sched/task_state.h"
+
+struct lr_worker;
+struct lr_extra; /* runtime/extra.h: what only non-plain tasks have */
+struct lr_input;
+
+#define LR_TASK_STATE_BITS 7u        /* mask: an lr_task_state */
+#define LR_TASK_LOCK 8u         /* held for a few instructions */
+#define LR_TASK_CANCEL 16u      /* told to stop: body and kernels ask for it */
+#define LR_TASK_BODY 32u        /* a body runs (or is parked) */
+#define LR_TASK_SEEN 64u        /* somebody looked at the result: a failure need not be reported */
+#define LR_TASK_MACHINE 128u    /* non-plain: the node machine decides when it starts */
+#define LR_TASK_INPUTS 256u     /* futures among its arguments */
+#define LR_TASK_VALUE 512u      /* not a task: a value that was put */
+
+typedef struct lr_task lr_task;
+
+/* Whom an end sets going; filled under the task's lock, worked off without it (runtime/pool.c). */
+typedef struct lr_wake {
+    lr_task *ready; /* by next: tasks whose last input came */
+    struct lr_worker *workers[8];
+    unsigned worker_count;
+} lr_wake;
+
+/* One entry in a task's list of waiters, in the waiter's memory. notify is called once, under the
+ * task's lock, when the task ends: it must be quick, must not lock another task, and says by wake what to do next. */
+typedef struct lr_waiter {
+    struct lr_waiter *next, *prev;
+    bool linked;
+    void (*notify)(struct lr_waiter *w, lr_task *t, lr_wake *wake);
+} lr_waiter;
+
+struct lr_task {
+    lr_object base;
+    _Atomic uint32_t word;
+    _Atomic uint32_t missing; /* inputs not there yet; 1 more while it is being submitted */
+    lr_id id;
+    lr_fn *fn; /* NULL: a value that was put */
+    lr_task *parent; /* NULL: the script's, or the ancestors have all ended */
+    lr_waiter *waiters;
+    lr_task *next; /* in one list at a time: an injection queue, a wake, a list to free */
+    lr_value args;
+    lr_value result; /* values, or one ERROR; fixed once the task has ended */
+    struct lr_extra *extra; /* NULL: plain */
+    uint64_t submitted_ticks;
+    uint32_t children;      /* given out so far: the next child's number */
+    uint16_t attempt;       /* 1 for the first run */
+    _Atomic uint16_t progress; /* told by the body, in 1/65535 of the whole */
+    _Atomic uint32_t cancel_seen; /* the cancel epoch at which its ancestors were last found alive */
+};
+
+_Static_assert(sizeof(lr_task) <= 256, "a record of the slab");
+
+static inline lr_task_state lr_task_state_of(const lr_task *t)
+{
+    return (lr_task_state)(atomic_load_explicit(&t->word, memory_order_acquire) & LR_TASK_STATE_BITS);
+}
+static inline bool lr_task_ended(const lr_task *t) { return lr_task_state_of(t) >= LR_TASK_READY; }
+static inline bool lr_task_has(const lr_task *t, uint32_t flag)
+{
+    return (atomic_load_explicit(&t->word, memory_order_relaxed) & flag) != 0;
+}
+static inline void lr_task_set(lr_task *t, uint32_t flag)
+{
+    if (!lr_task_has(t, flag)) atomic_fetch_or_explicit(&t->word, flag, memory_order_relaxed);
+}
+static inline void lr_task_retain(lr_task *t) { lr_object_retain(&t->base); }
+static inline void lr_task_release(lr_task *t) { lr_object_release(&t->base); }
+
+/* A task in state `waiting` with one count, missing = 1, taking over *args. fn gets one more count,
+ * parent too (it may be NULL). NULL: no memory (args is cleared). */
+lr_task *lr_task_new(lr_fn *fn, lr_task *parent, lr_id id, lr_value *args);
+/* A value that is there already (lr.put): state `ready`, taking over *value. */
+lr_task *lr_task_new_value(lr_id id, lr_value *value);
+
+/* What stands in for a value that was freed: state `failed` with object_lost, looked at already. fn may be NULL. */
+lr_task *lr_task_new_freed(lr_id id, lr_fn *fn);
+
+void lr_task_lock(lr_task *t);
+static inline void lr_task_unlock(lr_task *t)
+{
+    atomic_fetch_and_explicit(&t->word, ~LR_TASK_LOCK, memory_order_release);
+}
+
+/* Adds w to the waiters. False: the task has ended, w was not added and will not be notified. */
+LR_MUST_USE bool lr_task_watch(lr_task *t, lr_waiter *w);
+/* Afterwards w is neither linked nor being notified. */
+void lr_task_unwatch(lr_task *t, lr_waiter *w);
+
+/* queued -> running, by whoever comes first. */
+LR_MUST_USE bool lr_task_claim(lr_task *t);
+/* waiting -> queued. False: it ended meanwhile (cancelled). */
+LR_MUST_USE bool lr_task_enqueue(lr_task *t);
+/* running -> queued, for another attempt. False: it ended meanwhile. */
+LR_MUST_USE bool lr_task_requeue(lr_task *t);
+
+/* Ends the task: the first end stands. Takes over *result in any case. Notifies the waiters, collecting
+ * in *wake what the caller must work off with lr_pool_wake. False: it had ended already. */
+bool lr_task_end(lr_task *t, lr_task_state state, lr_value *result, lr_wake *wake);
+
+/* Failed tasks that nobody looked at when the last future went. The hook is called once each with the task still whole. */
+void lr_task_on_unseen(void (*hook)(lr_task *t));
+
+#endif

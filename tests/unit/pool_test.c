@@ -1,0 +1,274 @@
+/* The pool without Lua: kernels as tasks, dependencies, waiting, cancelling, stopping; run under the thread
+ * sanitizer too. */
+#include "runtime/pool.h"
+
+#include "runtime/extra.h"
+#include "runtime/nodeloop.h"
+#include "tests/unit/test.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+static _Atomic uint64_t runs;
+static _Atomic bool gate;
+
+static int add_one(lr_call *call)
+{
+    double v = 0;
+    if (lr_arg_count(call) > 0 && lr_arg_number(call, 1, &v)) return LR_ERR;
+    atomic_fetch_add(&runs, 1);
+    return lr_return_number(call, v + 1);
+}
+
+static int failing(lr_call *call) { return lr_fail(call, "no luck"); }
+
+static int until_cancelled(lr_call *call)
+{
+    atomic_store(&gate, true);
+    while (!lr_cancelled(call))
+        lr_cpu_pause();
+    return lr_return_nil(call);
+}
+
+static const lr_kernel_entry entries[] = {
+    {"add_one", add_one, "", "", {0}}, {"failing", failing, "", "", {0}}, {"until_cancelled", until_cancelled, "", "", {0}}};
+static lr_kernel kernels[3];
+static lr_fn *fns[3];
+static lr_kernel_set set = {.name = (char *)"test", .count = 3, .kernels = kernels};
+
+static void no_run(struct lr_worker *w, lr_task *t) { (void)w, (void)t, abort(); }
+static void no_resume(struct lr_worker *w, lr_park *p) { (void)w, (void)p, abort(); }
+static void no_close(struct lr_worker *w) { (void)w; }
+static const lr_runner runner = {no_run, no_resume, no_close};
+
+static lr_pool pool;
+static lr_resource_names names;
+static uint64_t next_id;
+
+static int start(void **state)
+{
+    (void)state;
+    char message[200];
+    memset((void *)&pool, 0, sizeof pool);
+    pool.max_pending = 1000000;
+    lr_resource_names_init(&names);
+    lr_nodeloop_config config = {.node = lr_id_from_seed(1), .job = lr_id_from_seed(2), .job_name = "t", .names = &names};
+    config.capacity.amount[LR_RESOURCE_CPU] = 2 * LR_AMOUNT_ONE;
+    lr_nodeloop_init(&pool, &config);
+    return lr_pool_start(&pool, 2, &runner, message, sizeof message) ? 0 : -1;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    if (!lr_pool_stop(&pool, lr_clock_ns() + 10 * LR_NS_PER_S)) return -1;
+    lr_nodeloop_stop();
+    lr_pool_fini(&pool);
+    return 0;
+}
+
+/* A task of kernel k with these futures, or the number n, as arguments. */
+static lr_task *make(int k, lr_task *const *inputs, uint32_t count, double n, lr_options *options)
+{
+    lr_builder b;
+    lr_value args;
+    lr_builder_init(&b);
+    lr_builder_header(&b, count ? count : 1);
+    if (!count) lr_builder_number(&b, n);
+    for (uint32_t i = 0; i < count; i++) {
+        lr_builder_u8(&b, LR_TAG_FUTURE);
+        lr_builder_varint(&b, lr_builder_ref(&b, &inputs[i]->base));
+        lr_builder_varint(&b, 0);
+    }
+    assert_true(lr_builder_finish(&b, &args));
+    lr_builder_fini(&b);
+    lr_task *t = lr_task_new(fns[k], NULL, lr_id_child(lr_id_from_seed(3), next_id++), &args);
+    assert_non_null(t);
+    if (!count && !options) return t;
+    t->extra = lr_extra_new(options, count);
+    for (uint32_t i = 0; i < count; i++) {
+        t->extra->inputs[i].input = inputs[i];
+        t->extra->inputs[i].argument = i + 1;
+    }
+    uint32_t flags = LR_TAG_NIL;
+    if (count) flags |= LR_TASK_INPUTS;
+    if (options && !options->plain) {
+        lr_spec_init(&t->extra->spec, t->id, lr_id_from_seed(2), "t");
+        t->extra->spec.priority = options->priority;
+        t->extra->spec.runtime = t;
+        flags |= LR_TASK_MACHINE;
+    }
+    atomic_fetch_or(&t->word, flags);
+    return t;
+}
+
+static lr_task *submit(int k, double n)
+{
+    lr_task *t = make(k, NULL, 0, n, NULL);
+    lr_pool_submit(lr_self, t);
+    return t;
+}
+
+static lr_park_reason wait_for(lr_task *t, double seconds)
+{
+    lr_park p;
+    lr_watch w;
+    lr_park_init(&p, lr_self, NULL, 1, lr_clock_deadline(seconds));
+    lr_park_watch(&p, &w, t);
+    if (lr_park_armed(&p)) return LR_PARK_READY;
+    lr_park_reason reason = lr_pool_block(lr_self, &p);
+    lr_task_unwatch(t, &w.waiter);
+    return reason;
+}
+
+static double number_of(lr_task *t)
+{
+    lr_reader r = lr_value_reader(&t->result);
+    assert_int_equal(lr_read_header(&r), 1);
+    uint8_t tag = lr_read_u8(&r);
+    if (tag & LR_TAG_SMALL) return tag & 0x7f;
+    assert_int_equal(tag, LR_TAG_NUMBER);
+    return lr_read_f64(&r);
+}
+
+static void one_task(void **state)
+{
+    (void)state;
+    lr_task *t = submit(0, 41);
+    assert_int_equal(wait_for(t, 20), LR_PARK_READY);
+    assert_int_equal(lr_task_state_of(t), LR_TASK_READY);
+    assert_true(number_of(t) == 42);
+    lr_task_release(t);
+}
+
+static void many_tasks(void **state)
+{
+    (void)state;
+    enum { COUNT = 20000 };
+    lr_task **tasks = (lr_task **)calloc(COUNT, sizeof *tasks);
+    uint64_t before = atomic_load(&runs);
+    for (int i = 0; i < COUNT; i++)
+        tasks[i] = submit(0, i);
+    for (int i = 0; i < COUNT; i++) {
+        assert_int_equal(wait_for(tasks[i], 20), LR_PARK_READY);
+        assert_true(number_of(tasks[i]) == i + 1);
+        lr_task_release(tasks[i]);
+    }
+    assert_int_equal(atomic_load(&runs) - before, COUNT);
+    free((void *)tasks);
+}
+
+/* t(i) waits for t(i-1): a chain that must be worked off without recursion. */
+static void a_chain(void **state)
+{
+    (void)state;
+    enum { COUNT = 20000 };
+    lr_task *t = submit(0, 0);
+    for (int i = 1; i < COUNT; i++) {
+        lr_task *next = make(0, &t, 1, 0, NULL);
+        lr_pool_submit(lr_self, next);
+        lr_task_release(t);
+        t = next;
+    }
+    assert_int_equal(wait_for(t, 60), LR_PARK_READY);
+    assert_true(number_of(t) == COUNT);
+    lr_task_release(t);
+}
+
+static void failing_input(void **state)
+{
+    (void)state;
+    lr_task *t = submit(1, 0);
+    enum { COUNT = 5000 };
+    for (int i = 0; i < COUNT; i++) {
+        lr_task *next = make(0, &t, 1, 0, NULL);
+        lr_pool_submit(lr_self, next);
+        lr_task_release(t);
+        t = next;
+    }
+    assert_int_equal(wait_for(t, 60), LR_PARK_READY);
+    assert_int_equal(lr_task_state_of(t), LR_TASK_FAILED);
+    lr_task_set(t, LR_TASK_SEEN);
+    lr_task_release(t);
+}
+
+static void timeouts_are_kept(void **state)
+{
+    (void)state;
+    atomic_store(&gate, false);
+    lr_task *t = submit(2, 0);
+    uint64_t start_ns = lr_clock_ns();
+    assert_int_equal(wait_for(t, 0.02), LR_PARK_TIMEOUT);
+    assert_true(lr_clock_ns() - start_ns >= 20000000);
+    lr_pool_cancel(&pool, t, LR_ERR_CANCELLED, "enough");
+    assert_int_equal(lr_task_state_of(t), LR_TASK_CANCELLED);
+    lr_task_release(t);
+    assert_true(lr_pool_drain(&pool, lr_clock_ns() + 20 * LR_NS_PER_S));
+}
+
+static void cancelled_before_it_runs(void **state)
+{
+    (void)state;
+    lr_task *blockers[2];
+    for (int i = 0; i < 2; i++) {
+        atomic_store(&gate, false);
+        blockers[i] = submit(2, 0);
+        while (!atomic_load(&gate))
+            lr_cpu_pause();
+    }
+    uint64_t before = atomic_load(&runs);
+    lr_task *t = submit(0, 0);
+    lr_pool_cancel(&pool, t, LR_ERR_CANCELLED, "enough");
+    for (int i = 0; i < 2; i++) {
+        lr_pool_cancel(&pool, blockers[i], LR_ERR_CANCELLED, "enough");
+        lr_task_release(blockers[i]);
+    }
+    assert_true(lr_pool_drain(&pool, lr_clock_ns() + 20 * LR_NS_PER_S));
+    assert_int_equal(atomic_load(&runs), before);
+    lr_task_release(t);
+}
+
+static void by_the_machine(void **state)
+{
+    (void)state;
+    lr_options *o = lr_options_new();
+    o->priority = 5;
+    lr_options_finish(o);
+    assert_false(o->plain);
+    enum { COUNT = 2000 };
+    lr_task *tasks[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        tasks[i] = make(0, NULL, 0, i, o);
+        lr_pool_submit(lr_self, tasks[i]);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        assert_int_equal(wait_for(tasks[i], 20), LR_PARK_READY);
+        assert_true(number_of(tasks[i]) == i + 1);
+        lr_task_release(tasks[i]);
+    }
+    lr_options_release(o);
+}
+
+static void counts_agree(void **state)
+{
+    (void)state;
+    assert_true(lr_pool_drain(&pool, lr_clock_ns() + 20 * LR_NS_PER_S));
+    lr_pool_counts c = lr_pool_count(&pool);
+    assert_int_equal(c.submitted, c.started);
+    assert_int_equal(c.submitted, c.finished);
+}
+
+int main(void)
+{
+    for (int i = 0; i < 3; i++) {
+        kernels[i] = (lr_kernel){.entry = &entries[i], .set = &set, .name = (char *)entries[i].name, .site = (char *)"test"};
+        fns[i] = lr_fn_new_kernel(entries[i].name, &kernels[i]);
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_task),          cmocka_unit_test(many_tasks),
+        cmocka_unit_test(a_chain),           cmocka_unit_test(failing_input),
+        cmocka_unit_test(timeouts_are_kept), cmocka_unit_test(cancelled_before_it_runs),
+        cmocka_unit_test(by_the_machine),    cmocka_unit_test(counts_agree),
+    };
+    return cmocka_run_group_tests(tests, start, stop);
+}
