@@ -19,6 +19,7 @@ void lr_codec_close(lr_state *S);
 typedef enum lr_root { LR_ROOT_ARGUMENT, LR_ROOT_RESULT, LR_ROOT_UPVALUE, LR_ROOT_VALUE } lr_root;
 
 typedef enum lr_encode_flags {
+    LR_ENCODE_CODE = 2, /* what a function or class holds on to: C functions of modules travel by name */
     LR_ENCODE_SEAL = 1 /* results: a writable tensor is sealed and sent without a copy */
 } lr_encode_flags;
 
@@ -33,6 +34,13 @@ bool lr_encode(lr_state *S, lua_State *L, int first, int count, lr_root root, un
 /* Pushes the message's values on L and returns how many, or -1 with a sentence pushed instead, when the
  * message is malformed, a module cannot be loaded, ... The message stays the caller's. */
 int lr_decode(lr_state *S, lua_State *L, const lr_value *message);
+
+/* Encodes the value at index into fn's body, in a message of its own while another may be half made. False with a sentence
+ * pushed. */
+bool lr_encode_body(lr_state *S, lua_State *L, int index, lr_fn *fn, lr_err *code);
+
+/* Pushes an error value (a table with the metatable of errors). message NULL: what the code means. */
+void lr_error_push(lr_state *S, lua_State *L, lr_err code, const char *message);
 
 /* lr.class(name, mt): objects with metatable mt travel; on arrival the metatable is the shipped copy, or the receiver's
  * own registration of that name. Argument errors raise. */

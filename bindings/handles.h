@@ -48,9 +48,10 @@ static inline lr_tensor_ud *lr_test_tensor(lr_state *S, lua_State *L, int index)
     return lr_state_is(L, index, S->mt_tensor) ? lua_touserdata(L, index) : NULL;
 }
 
-/* The lr_fn of a remote function, made at its first use of the function and its upvalues (bindings/remote.c). Raises
- * not_serializable, naming the upvalue, where it cannot be. The fn stays the userdata's. */
-lr_fn *lr_remote_fn(lr_state *S, lua_State *L, int index);
+/* The lr_fn of a remote function, made at its first use of the function and its upvalues, and again when an upvalue was
+ * assigned since (bindings/remote.c). It stays the userdata's. NULL with a sentence pushed that names the
+ * upvalue where it cannot be sent. */
+lr_fn *lr_remote_fn(lr_state *S, lua_State *L, int index, lr_err *code);
 
 
 

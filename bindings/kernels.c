@@ -5,6 +5,7 @@
  * Thread: the state's. Blocks: while a library is loaded or compiled. */
 #include "bindings/core.h"
 #include "bindings/handles.h"
+#include "bindings/kernels.h"
 #include "bindings/options.h"
 #include "runtime/kernels.h"
 
@@ -53,19 +54,27 @@ static void push_kernel(lr_state *S, lua_State *L, lr_kernel *k)
     lr_options_release(options);
 }
 
-/* The table's set, an upvalue of its metamethods. */
-static const lr_kernel_set *set_of(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(2)); }
+/* The set whose kernels the table at index 1 holds, or NULL. Found by what is in it, not by what made it: such a
+ * table may have come from another state. */
+static const lr_kernel_set *set_of(lr_state *S, lua_State *L)
+{
+    const lr_kernel_set *set = NULL;
+    if (!lua_istable(L, 1)) return NULL;
+    for (lua_pushnil(L); !set && lua_next(L, 1); lua_pop(L, 1)) {
+        const lr_remote_ud *r = lr_test_remote(S, L, -1);
+        if (r && r->fn && r->fn->kind == LR_FN_KERNEL) set = r->fn->kernel->set;
+    }
+    lua_settop(L, 2);
+    return set;
+}
 
 /* A kernel that is not there: says which are. */
 static int unknown_kernel(lua_State *L)
 {
-    const lr_kernel_set *set = set_of(L);
-    luaL_Buffer b;
     lua_settop(L, 2);
-    if (lua_type(L, 2) != LUA_TSTRING) {
-        lua_pushnil(L);
-        return 1;
-    }
+    const lr_kernel_set *set = set_of(lr_state_of(L), L);
+    luaL_Buffer b;
+    if (!set || lua_type(L, 2) != LUA_TSTRING) return 0;
     luaL_buffinit(L, &b);
     for (uint32_t i = 0; i < set->count; i++) {
         if (i > 0) luaL_addstring(&b, ", ");
@@ -79,28 +88,41 @@ static int unknown_kernel(lua_State *L)
 /* "kernel library 'go' (/x/libgo.so):", then a line for each kernel with signature and doc. */
 static int kernels_tostring(lua_State *L)
 {
-    const lr_kernel_set *set = set_of(L);
+    lua_settop(L, 2);
+    const lr_kernel_set *set = set_of(lr_state_of(L), L);
     luaL_Buffer b;
     luaL_buffinit(L, &b);
-    lua_pushfstring(L, "kernel library '%s' (%s):", set->name, set->path);
+    lua_pushfstring(L, "kernel library '%s' (%s):", set ? set->name : "?", set ? set->path : "?");
     luaL_addvalue(&b);
-    for (uint32_t i = 0; i < set->count; i++) {
+    for (uint32_t i = 0; set && i < set->count; i++) {
         const lr_kernel_entry *e = set->kernels[i].entry;
-        lua_pushfstring(L, "\n  %s%s%s", e->name, e->signature ? e->signature : "", e->doc ? "\n      " : "");
+        lua_pushfstring(L, "\n  %s%s%s%s", e->name, e->signature ? e->signature : "",
+                        e->doc ? "\n      " : "", e->doc ? e->doc : "");
         luaL_addvalue(&b);
-        if (e->doc) luaL_addstring(&b, e->doc);
     }
     luaL_pushresult(&b);
     return 1;
 }
 
-static void set_metamethod(lr_state *S, lua_State *L, const lr_kernel_set *set, const char *name,
-                           lua_CFunction fn)
+/* Pushes the metatable of such tables, one a state. */
+static void push_metatable(lr_state *S, lua_State *L)
 {
-    lua_pushlightuserdata(L, S);
-    lua_pushlightuserdata(L, (void *)(uintptr_t)set);
-    lua_pushcclosure(L, fn, 2);
-    lua_setfield(L, -2, name);
+    static const luaL_Reg meta[] = {
+        {"__index", unknown_kernel}, {"__tostring", kernels_tostring}, {NULL, NULL}};
+    static const char key[] = "luarun.kernels";
+    lua_getfield(L, LUA_REGISTRYINDEX, key);
+    if (lua_istable(L, -1)) return;
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lr_state_register(S, L, meta);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, LUA_REGISTRYINDEX, key);
+}
+
+void lr_kernels_open(lr_state *S, lua_State *L)
+{
+    push_metatable(S, L);
+    lua_setfield(L, -2, "kernels_meta");
 }
 
 static int push_set(lr_state *S, lua_State *L, const lr_kernel_set *set)
@@ -110,9 +132,7 @@ static int push_set(lr_state *S, lua_State *L, const lr_kernel_set *set)
         push_kernel(S, L, &set->kernels[i]);
         lua_setfield(L, -2, set->kernels[i].entry->name);
     }
-    lua_createtable(L, 0, 2);
-    set_metamethod(S, L, set, "__index", unknown_kernel);
-    set_metamethod(S, L, set, "__tostring", kernels_tostring);
+    push_metatable(S, L);
     lua_setmetatable(L, -2);
     return 1;
 }

@@ -105,52 +105,41 @@ static bool upvalues_same(lua_State *L, const lr_remote_ud *r)
     return same;
 }
 
-/* Encodes the function into fn's body. False with a sentence pushed. */
-static bool encode_body(lr_state *S, lua_State *L, lr_remote_ud *r, lr_fn *fn, lr_err *code)
+/* NULL with a sentence pushed. */
+static lr_fn *make_fn(lr_state *S, lua_State *L, lr_remote_ud *r, lr_err *code)
 {
-    lr_builder outer = S->builder; /* it may hold a half-made message that refers to this function */
-    lr_fn *outer_fn = S->encoding_fn;
-    lr_builder_init(&S->builder);
-    S->encoding_fn = fn;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, r->ref_function);
-    bool done = lr_encode(S, L, lua_gettop(L), 1, LR_ROOT_UPVALUE, 0, code);
-    if (done) {
-        lua_pop(L, 1);
-        done = lr_builder_finish(&S->builder, &fn->body);
-        if (!done) lua_pushliteral(L, "not enough memory");
-    } else {
-        lua_remove(L, -2);
-    }
-    lr_builder_fini(&S->builder);
-    S->builder = outer;
-    S->encoding_fn = outer_fn;
-    return done;
-}
-
-lr_fn *lr_remote_fn(lr_state *S, lua_State *L, int index)
-{
-    lr_remote_ud *r = lua_touserdata(L, index);
-    if (r->ref_function == LUA_NOREF) return r->fn;
-    if (r->fn && (r->making || upvalues_same(L, r))) return r->fn;
     char name[128];
-    lr_err code;
     lr_value empty = {0};
     name_of(L, r, name, sizeof name);
     lr_fn *before = r->fn, *fn = lr_fn_new_lua(before ? before->name : name, &empty);
-    if (!fn) luaL_error(L, "not enough memory");
-    r->fn = fn;
+    *code = LR_ERR_OUT_OF_MEMORY;
+    if (!fn) {
+        lua_pushliteral(L, "not enough memory");
+        return NULL;
+    }
+    int top = lua_gettop(L);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, r->ref_function);
+    r->fn = fn; /* from now on what refers to it finds it */
     r->making = true;
-    bool done = encode_body(S, L, r, fn, &code);
+    bool done = lr_encode_body(S, L, top + 1, fn, code);
     r->making = false;
+    lua_remove(L, top + 1);
     if (!done) {
         r->fn = before;
         lr_object_release(&fn->base);
-        lr_error_push(S, L, code, lua_tostring(L, -1));
-        lua_error(L);
+        return NULL;
     }
     if (before) lr_object_release(&before->base);
     note_upvalues(L, r);
     return fn;
+}
+
+lr_fn *lr_remote_fn(lr_state *S, lua_State *L, int index, lr_err *code)
+{
+    lr_remote_ud *r = lua_touserdata(L, index);
+    if (r->ref_function == LUA_NOREF) return r->fn;
+    if (r->fn && (r->making || upvalues_same(L, r))) return r->fn;
+    return make_fn(S, L, r, code);
 }
 
 /* ---- lr.remote ------------------------------------------------------------------------------------ */
@@ -308,9 +297,9 @@ static int remote_call(lua_State *L)
     lr_check_cancelled(S, L);
     lr_worker *w = lr_session_worker(S, L);
     if (w->pool->worker_count == 0) refuse_none(L);
-    lr_fn *fn = r->ref_function == LUA_NOREF ? r->fn : lr_remote_fn(S, L, 1);
     lr_err code;
-    if (!lr_encode(S, L, 2, top - 1, LR_ROOT_ARGUMENT, 0, &code)) {
+    lr_fn *fn = r->ref_function == LUA_NOREF ? r->fn : lr_remote_fn(S, L, 1, &code);
+    if (!fn || !lr_encode(S, L, 2, top - 1, LR_ROOT_ARGUMENT, 0, &code)) {
         lr_error_push(S, L, code, lua_tostring(L, -1));
         return lua_error(L);
     }

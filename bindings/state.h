@@ -32,6 +32,7 @@ typedef struct lr_state {
     unsigned free_slot_count;
     lr_builder builder;
     lr_codec *codec;
+    lr_fn *encoding_fn, *decoding_fn; /* whose body is being made or read: what refers to itself says `self` */
     size_t offheap_bytes; /* memory held through userdata since the last full collection */
 } lr_state;
 

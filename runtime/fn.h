@@ -1,7 +1,6 @@
 /* runtime/fn.h - what a task runs: a remote function, and the code it is made of.
  *
- * An lr_code is content: immutable bytes named by their hash (a dumped Lua function, a class's
- * metatable, later a module's or a kernel's source). An lr_fn is a remote function: a body (a message whose one value is
+ * An lr_code is content: immutable bytes named by their hash (a dumped Lua function). An lr_fn is a remote function: a body (a message whose one value is
  * a function, or a module and a name, or a kernel), a name for people, and what is known of its running time. Both
  * are objects: counted, shared by all threads, freed with the last reference.
  * Thread: any. Blocks: never. */
@@ -15,7 +14,7 @@ struct lr_kernel; /* runtime/kernels.h: one entry of a loaded library */
 typedef struct lr_code {
     lr_object base;
     lr_id hash;
-    uint32_t slot; /* small number, unique while it lives: where each state caches what it made of it */
+    struct lr_code *next; /* in the table of codes (fn.c) */
     size_t size_bytes;
     uint8_t *bytes;
 } lr_code;
@@ -32,7 +31,7 @@ typedef struct lr_fn {
     uint32_t slot;            /* small number, unique while it lives (index of each state's cache) */
     uint64_t serial;          /* never reused: tells a cached entry of a former owner of the slot */
     char *name;               /* for people: "fib", "go.playout" */
-    lr_value body;            /* LR_FN_LUA: message with one FUNCTION value */
+    lr_value body;            /* LR_FN_LUA: a message with one FUNCTION value (or a class's metatable) */
     char *module, *field;     /* LR_FN_MODULE */
     struct lr_kernel *kernel; /* LR_FN_KERNEL: not owned; kernel libraries stay loaded */
     _Atomic uint64_t mean_ns; /* moving average of the running time; 0: not yet known */

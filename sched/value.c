@@ -16,7 +16,7 @@ uint64_t lr_read_varint_slow(lr_reader *r)
 
 uint64_t lr_read_header(lr_reader *r)
 {
-    if (lr_read_u8(r) != LR_VALUE_VERSION) r->ok = false;
+    if ((lr_read_u8(r) & ~LR_VALUE_SHARED) != LR_VALUE_VERSION) r->ok = false;
     uint64_t count = lr_read_varint(r);
     if (count > (uint64_t)(r->end - r->p)) r->ok = false; /* a value is a byte at least */
     return r->ok ? count : 0;

@@ -36,6 +36,7 @@
 #include "sched/base.h"
 
 #define LR_VALUE_VERSION 1u
+#define LR_VALUE_SHARED 0x80u /* or-ed into the version: BACK or CELL occur */
 #define LR_VALUE_DEPTH_MAX 5000 /* nesting beyond this is refused on both sides */
 
 typedef enum lr_tag {

@@ -50,10 +50,14 @@ typedef struct rng {
 enum {
     EYE_BLACK = 1,      /* filling it is black filling its own eye */
     EYE_WHITE = 2,
-    SHAPE = 4,          /* one of the 3x3 shapes worth playing, for either colour */
+    SHAPE_BLACK = 4,    /* a 3x3 shape that black should think of playing */
+    SHAPE_WHITE = 32,
     ONE_EMPTY = 8,      /* at least one of the four sides is empty */
     TWO_EMPTY = 16,     /* at least two are */
 };
+
+#define EYE_OF(colour) ((colour) == BLACK ? EYE_BLACK : EYE_WHITE)
+#define SHAPE_FOR(colour) ((colour) == BLACK ? SHAPE_BLACK : SHAPE_WHITE)
 
 typedef struct board {
     uint8_t cell[CELLS];
@@ -158,24 +162,21 @@ static bool is_eye(unsigned code, int colour)
 }
 
 /* The shapes of Gelly et al. 2006, figures 3 to 6: hane, cut, and moves at the edge. The centre is the move.
- * X and O are either colour, '.' empty, '#' the edge, 'x' not X, 'o' not O (and not the edge), '?' anything. */
-#ifndef SHAPES_N
-#define SHAPES_N (sizeof shapes / sizeof shapes[0])
-#endif
-static const char shapes[][10] = {
-    "XOX" ".*." "???", /* hane */
-    "XO." ".*." "?.?",
-    "XO?" "X*." "x.?",
-    ".O." "X*." "...",
-    "XO?" "O*o" "?o?", /* cut */
-    "XO?" "O*X" "???",
-    "?X?" "O*O" "ooo",
-    "OX?" "o*O" "???",
-    "X.?" "O*?" "###", /* at the edge */
-    "OX?" "X*O" "###",
-    "?X?" "x*O" "###",
-    "?XO" "x*x" "###",
-    "?OX" "X*O" "###",
+ * X and O are either colour, '.' empty, '#' the edge, 'x' not X, 'o' not O (and not the edge), '?'
+ * anything. The last letter says who may play it: X, or ? for both. */
+static const char shapes[][11] = {
+    "XOX" ".*." "???" "?", /* hane */
+    "XO." ".*." "?.?" "?",
+    "XO?" "X*." "x.?" "?",
+    ".O." "X*." "..." "?",
+    "XO?" "O*o" "?o?" "?", /* cut */
+    "XO?" "O*X" "???" "?",
+    "?X?" "O*O" "ooo" "?",
+    "OX?" "o*O" "???" "?",
+    "X.?" "O*?" "###" "?", /* at the edge */
+    "OX?" "X*O" "###" "?",
+    "?OX" "X*O" "###" "?",
+    "?X?" ".*O" "###" "X",
 };
 
 /* Marks every neighbourhood that the shape from position i on allows. */
@@ -183,7 +184,8 @@ static void shape_expand(uint8_t *facts, const char *shape, const uint8_t to[9],
 {
     static const char *const letters = ".XO#";
     if (i == 9) {
-        facts[code] |= SHAPE;
+        int own = swap ? SHAPE_WHITE : SHAPE_BLACK;
+        facts[code] |= (uint8_t)(shape[9] == 'X' ? own : SHAPE_BLACK | SHAPE_WHITE);
         return;
     }
     if (i == 4) {
@@ -202,7 +204,7 @@ static void shape_expand(uint8_t *facts, const char *shape, const uint8_t to[9],
 
 static void shapes_init(uint8_t *facts)
 {
-    for (size_t s = 0; s < SHAPES_N; s++) {
+    for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
         for (int symmetry = 0; symmetry < 8; symmetry++) {
             uint8_t to[9] = {0};
             for (int i = 0; i < 9; i++) {
@@ -527,9 +529,10 @@ static bool is_bad_self_atari(const board *b, const scratch *s, int colour, int 
 
 static int shape_moves(const board *b, const scratch *s, int colour, int around, int *out, int count)
 {
+    int shape = SHAPE_FOR(colour);
     for (int k = 0; k < 8; k++) {
         int p = around + direction[k];
-        if (b->cell[p] == EMPTY && (s->facts[b->around[p]] & SHAPE) &&
+        if (b->cell[p] == EMPTY && (s->facts[b->around[p]] & shape) &&
             move_check(b, s, colour, p) == LEGAL && !is_bad_self_atari(b, s, colour, p))
             out[count++] = p;
     }
@@ -540,7 +543,7 @@ static int random_move(const board *b, const scratch *s, int colour, rng *r)
 {
     int n = b->empty_count;
     if (n == 0) return PASS_CELL;
-    int own_eye = colour == BLACK ? EYE_BLACK : EYE_WHITE;
+    int own_eye = EYE_OF(colour);
     int start = random_below(r, n);
     for (int i = 0, at = start; i < n; i++) {
         int p = b->empty[at];
@@ -1174,7 +1177,7 @@ static prior prior_of(const board *b, const scratch *s, int colour, int p, int b
     if (bonus) prior_add(&a, bonus * PRIOR_SAVE_OR_TAKE, true);
     outcome o = move_outcome(b, s, colour, p);
     if (o.liberties < 2) prior_add(&a, PRIOR_SELF_ATARI, false);
-    else if (s->facts[b->around[p]] & SHAPE) prior_add(&a, PRIOR_SHAPE, true);
+    else if (s->facts[b->around[p]] & SHAPE_FOR(colour)) prior_add(&a, PRIOR_SHAPE, true);
     prior_add(&a, prior_near[s->mark[p]], true);
     int line = line_of(b, p);
     if (line <= 3 && is_lonely(b, p)) prior_add(&a, PRIOR_EMPTY_AREA, line == 3);
@@ -1187,7 +1190,7 @@ static int kernel_expand(lr_call *call)
     scratch *s = scratch_get(call);
     if (!s || position_read(call, 1, s) || path_play(call, 2, s)) return LR_ERR;
     const board *b = &s->start;
-    int colour = b->to_move, own_eye = colour == BLACK ? EYE_BLACK : EYE_WHITE;
+    int colour = b->to_move, own_eye = EYE_OF(colour);
     int64_t shape[2] = {2, b->size * b->size + 1};
     if (lr_return_tensor(call, LR_F32, 2, shape, &t)) return LR_ERR;
     float *visits = t.data, *wins = visits + shape[1];

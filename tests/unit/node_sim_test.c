@@ -238,9 +238,8 @@ static void pass_time(world *w, uint64_t span_ns)
     while (w->timer_ns != 0 && w->timer_ns <= until) {
         if (w->timer_ns > w->now_ns) w->now_ns = w->timer_ns;
         w->timer_ns = 0;
-        do
-            feed(w, (lr_event){.kind = LR_EVENT_TICK});
-        while (w->left);
+        feed(w, (lr_event){.kind = LR_EVENT_TICK});
+        if (w->left) return; /* time stands still until the rest is told */
     }
     w->now_ns = until;
 }
@@ -268,6 +267,8 @@ static void submit(world *w)
     random_need(w, spec);
     if (chance(w, 3)) spec->priority = (double)below(w, 5) - 2;
     if (chance(w, 3)) spec->deadline_ns = w->now_ns + below(w, 300000000);
+    if (spec->deadline_ns && chance(w, 2)) /* many at the same time */
+        spec->deadline_ns = (spec->deadline_ns / 50000000 + 1) * 50000000;
     if (chance(w, 3)) spec->timeout_ns = 1 + below(w, 200000000);
     if (chance(w, 20)) {
         spec->affinity = LR_AFFINITY_NODE;
@@ -324,6 +325,7 @@ static void advance_parked(world *w, slot *s)
 
 static void advance(world *w, slot *s)
 {
+    if (s->over) return; /* its release is still owed */
     if (s->phase == POOLED) advance_pooled(w, s);
     else if (s->phase == BEGUN) advance_begun(w, s);
     else if (s->phase == PARKED) advance_parked(w, s);
@@ -335,7 +337,7 @@ static slot *active(world *w)
     uint64_t from = below(w, SLOTS);
     for (uint64_t i = 0; i < SLOTS; i++) {
         slot *s = &w->slots[(from + i) % SLOTS];
-        if (s->phase == POOLED || s->phase == BEGUN || s->phase == PARKED) return s;
+        if (s->phase > QUEUED && !s->over) return s;
     }
     return &w->slots[from];
 }
@@ -408,8 +410,8 @@ static uint64_t run(uint64_t seed)
     w->total.amount[LR_RESOURCE_NAMED] = 10000;
     w->available = w->total;
     lr_node_init(&w->node, &w->names);
-    lr_actions_init(&w->out, w->items, LR_ACTIONS_MIN + (uint32_t)below(w, 64 - LR_ACTIONS_MIN),
-                    w->bytes, sizeof w->bytes);
+    uint32_t capacity = LR_ACTIONS_MIN + (uint32_t)(seed % 3) * 20;
+    lr_actions_init(&w->out, w->items, capacity, w->bytes, sizeof w->bytes);
     feed(w, (lr_event){.kind = LR_EVENT_START, .start = {lr_id_from_seed(seed), &w->total}});
     live(w);
     drain(w);

@@ -1,0 +1,422 @@
+#include "bindings/codec_internal.h"
+
+#include "runtime/task.h"
+#include "bindings/worker_state.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef struct cell {
+    int function; /* its number in `met` */
+    int upvalue;
+} cell;
+
+typedef struct decoder {
+    lr_state *S;
+    lua_State *L;
+    lr_reader r;
+    lr_object *const *refs;
+    uint32_t ref_count;
+    unsigned depth;
+    bool shared;   /* BACK and CELL occur: what is met is kept in the table `met` */
+    int met;       /* stack index */
+    int met_count;
+    cell *cells;
+    uint32_t cell_count, cell_capacity;
+    const char *why; /* of a refusal */
+    char text[300];
+} decoder;
+
+static bool decode_value(decoder *d);
+
+static bool bad(decoder *d, const char *why)
+{
+    d->r.ok = false;
+    if (!d->why) d->why = why;
+    return false;
+}
+
+static lr_object *ref(decoder *d, uint64_t index, lr_object_kind kind)
+{
+    if (d->r.ok && index < d->ref_count && d->refs[index]->kind == kind) return d->refs[index];
+    bad(d, "a reference that the message does not have");
+    return NULL;
+}
+
+/* ---- leaves --------------------------------------------------------------------------------------- */
+
+static bool decode_string(decoder *d)
+{
+    uint64_t length = lr_read_varint(&d->r);
+    const uint8_t *bytes = lr_read_bytes(&d->r, length);
+    if (!bytes) return bad(d, "a string beyond the end");
+    lua_pushlstring(d->L, (const char *)bytes, (size_t)length);
+    return true;
+}
+
+static bool decode_blob(decoder *d)
+{
+    lr_buffer *b = (lr_buffer *)ref(d, lr_read_varint(&d->r), LR_OBJECT_BUFFER);
+    uint64_t size = lr_read_varint(&d->r);
+    if (!b || !d->r.ok || size > b->size_bytes) return bad(d, "a string beyond its buffer");
+    lua_pushlstring(d->L, b->data, (size_t)size);
+    return true;
+}
+
+/* 64-bit integers are cdata: made by a Lua function, kept in the registry. */
+static bool decode_integer(decoder *d, bool is_unsigned)
+{
+    static const char chunk[] = "local ffi = require 'ffi'\n"
+                                "local i, u = ffi.typeof 'int64_t[1]', ffi.typeof 'uint64_t[1]'\n"
+                                "return function(unsigned, bytes)\n"
+                                "  local v = unsigned and u() or i()\n"
+                                "  ffi.copy(v, bytes, 8)\n"
+                                "  return v[0]\n"
+                                "end";
+    lua_State *L = d->L;
+    const uint8_t *bytes = lr_read_bytes(&d->r, 8);
+    if (!bytes) return bad(d, "an integer beyond the end");
+    lua_getfield(L, LUA_REGISTRYINDEX, "luarun.integer");
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 1);
+        if (luaL_loadstring(L, chunk) != 0 || lua_pcall(L, 0, 1, 0) != 0) return bad(d, "FFI is not there");
+        lua_pushvalue(L, -1);
+        lua_setfield(L, LUA_REGISTRYINDEX, "luarun.integer");
+    }
+    lua_pushboolean(L, is_unsigned);
+    lua_pushlstring(L, (const char *)bytes, 8);
+    return lua_pcall(L, 2, 1, 0) == 0 || bad(d, "an integer could not be made");
+}
+
+static bool decode_future(decoder *d)
+{
+    lr_object *o = ref(d, lr_read_varint(&d->r), LR_OBJECT_TASK);
+    uint64_t index = lr_read_varint(&d->r);
+    if (!o || !d->r.ok || index > UINT32_MAX) return bad(d, "a future without a task");
+    lr_push_future(d->S, d->L, (struct lr_task *)o, (uint32_t)index);
+    return true;
+}
+
+static lr_fn *fn_or_self(decoder *d)
+{
+    uint64_t index = lr_read_varint(&d->r);
+    if (index > 0) return (lr_fn *)ref(d, index - 1, LR_OBJECT_FN);
+    if (d->S->decoding_fn && d->r.ok) return d->S->decoding_fn;
+    bad(d, "a function that refers to itself outside itself");
+    return NULL;
+}
+
+static bool decode_remote(decoder *d)
+{
+    lr_fn *fn = fn_or_self(d);
+    if (!fn || !decode_value(d)) return bad(d, "a remote function without a function");
+    lr_options *options = NULL;
+    if (lua_istable(d->L, -1)) options = lr_options_from(d->S, d->L, lua_gettop(d->L), NULL);
+    lua_pop(d->L, 1);
+    lr_push_remote(d->S, d->L, fn, options);
+    lr_options_release(options);
+    return true;
+}
+
+static bool decode_tensor(decoder *d)
+{
+    static const uint64_t element_bytes[LR_DTYPE_COUNT] = {4, 8, 1, 1, 4, 8};
+    lr_tensor view = {.count = 1, .dtype = lr_read_u8(&d->r), .rank = lr_read_u8(&d->r)};
+    if (!d->r.ok || view.dtype >= LR_DTYPE_COUNT || view.rank > LR_MAX_RANK) return bad(d, "a tensor of no kind");
+    for (int i = 0; i < view.rank; i++) {
+        uint64_t n = lr_read_varint(&d->r);
+        if (n > INT64_MAX || __builtin_mul_overflow(view.count, (int64_t)n, &view.count)) return bad(d, "a tensor too large");
+        view.shape[i] = (int64_t)n;
+    }
+    uint64_t offset = lr_read_varint(&d->r), size = element_bytes[view.dtype], end;
+    lr_buffer *b = (lr_buffer *)ref(d, lr_read_varint(&d->r), LR_OBJECT_BUFFER);
+    if (!b || __builtin_add_overflow(offset, (uint64_t)view.count, &end) || end > b->size_bytes / size)
+        return bad(d, "a tensor beyond its buffer");
+    view.data = (char *)b->data + offset * size;
+    lr_push_tensor(d->S, d->L, b, &view);
+    return true;
+}
+
+/* ---- tables --------------------------------------------------------------------------------------- */
+
+/* Notes the table or function on the top under the next number. */
+static void meet(decoder *d)
+{
+    if (!d->shared) return;
+    lua_pushvalue(d->L, -1);
+    lua_rawseti(d->L, d->met, ++d->met_count);
+}
+
+static bool decode_back(decoder *d)
+{
+    uint64_t number = lr_read_varint(&d->r);
+    if (!d->r.ok || !d->shared || number >= (uint64_t)d->met_count) return bad(d, "a reference to nothing met yet");
+    lua_rawgeti(d->L, d->met, (int)number + 1);
+    return true;
+}
+
+static bool decode_fields(decoder *d)
+{
+    lua_State *L = d->L;
+    uint32_t array = lr_read_u32(&d->r), pairs = lr_read_u32(&d->r);
+    uint64_t left = (uint64_t)(d->r.end - d->r.p);
+    if (!d->r.ok || (uint64_t)array + 2 * (uint64_t)pairs > left) return bad(d, "a table beyond the end");
+    lua_createtable(L, (int)array, (int)pairs);
+    meet(d);
+    for (uint32_t i = 1; i <= array; i++) {
+        if (d->r.end - d->r.p >= 9 && *d->r.p == LR_TAG_NUMBER) { /* without a call for the most common */
+            double v;
+            memcpy(&v, d->r.p + 1, 8);
+            d->r.p += 9;
+            lua_pushnumber(L, v);
+        } else if (!decode_value(d)) {
+            return false;
+        }
+        lua_rawseti(L, -2, (int)i);
+    }
+    for (uint32_t i = 0; i < pairs; i++) {
+        if (!decode_value(d) || !decode_value(d)) return false;
+        bool usable = !lua_isnil(L, -2) && !(lua_type(L, -2) == LUA_TNUMBER && lua_tonumber(L, -2) != lua_tonumber(L, -2));
+        if (!usable) return bad(d, "a key that is nil or not a number");
+        lua_rawset(L, -3);
+    }
+    return true;
+}
+
+static bool decode_module(decoder *d)
+{
+    lua_State *L = d->L;
+    if (!decode_value(d) || !decode_value(d)) return false;
+    if (lua_type(L, -1) != LUA_TSTRING || lua_type(L, -2) != LUA_TSTRING) return bad(d, "a module without a name");
+    const char *module = lua_tostring(L, -2), *field = lua_tostring(L, -1);
+    if (strcmp(module, "_G") == 0) {
+        lua_pushvalue(L, LUA_GLOBALSINDEX);
+    } else {
+        lua_getglobal(L, "require");
+        lua_pushvalue(L, -3);
+        if (lua_pcall(L, 1, 1, 0) != 0) {
+            snprintf(d->text, sizeof d->text, "module '%.60s' cannot be loaded here: %.200s", module, lua_tostring(L, -1));
+            return bad(d, d->text);
+        }
+    }
+    if (*field) {
+        if (lua_istable(L, -1)) lua_pushstring(L, field), lua_rawget(L, -2);
+        if (lua_isnil(L, -1) || lua_istable(L, -1) + lua_isfunction(L, -1) == 0) {
+            snprintf(d->text, sizeof d->text, "module '%.60s' has no '%.60s' here", module, field);
+            return bad(d, d->text);
+        }
+        lua_remove(L, -2);
+    }
+    lua_replace(L, -3);
+    lua_pop(L, 1);
+    return true;
+}
+
+/* The receiver's own registration of the name goes before the shipped metatable. */
+static bool decode_class(decoder *d)
+{
+    lua_State *L = d->L;
+    lr_fn *fn = fn_or_self(d);
+    if (!fn || !decode_value(d) || lua_type(L, -1) != LUA_TSTRING) return bad(d, "a class without a name");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, d->S->codec->ref_class_by_name);
+    lua_pushvalue(L, -2);
+    lua_rawget(L, -2);
+    if (lua_istable(L, -1) && d->S->is_script) {
+        lua_replace(L, -3);
+        lua_pop(L, 1);
+        return true;
+    }
+    lua_pop(L, 2);
+    if (!lr_push_function(d->S, L, fn)) {
+        snprintf(d->text, sizeof d->text, "%s", lua_tostring(L, -1));
+        return bad(d, d->text);
+    }
+    if (!lua_istable(L, -1)) return bad(d, "a class that is no table");
+    /* objects that are sent on from here travel under the same name */
+    lua_rawgeti(L, LUA_REGISTRYINDEX, d->S->codec->ref_class_names);
+    lua_pushvalue(L, -2);
+    lua_pushvalue(L, -4);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+    lua_remove(L, -2);
+    return true;
+}
+
+static bool decode_object(decoder *d)
+{
+    uint8_t tag = d->r.p < d->r.end ? *d->r.p : 0;
+    if ((tag != LR_TAG_MODULE && tag != LR_TAG_CLASS) || !decode_value(d)) return bad(d, "an object without a class");
+    if (!lua_istable(d->L, -1)) return bad(d, "an object whose class is no table");
+    tag = d->r.p < d->r.end ? *d->r.p : 0;
+    if (tag != LR_TAG_TABLE || !decode_value(d)) return bad(d, "an object without fields");
+    lua_insert(d->L, -2);
+    lua_setmetatable(d->L, -2);
+    return true;
+}
+
+static bool decode_text(decoder *d, const char *name)
+{
+    if (!decode_string(d)) return false;
+    lua_setfield(d->L, -2, name);
+    return true;
+}
+
+static bool decode_error(decoder *d)
+{
+    lua_State *L = d->L;
+    uint8_t code = lr_read_u8(&d->r);
+    if (code == 0 || code >= LR_ERR_COUNT) return bad(d, "an error of no kind");
+    lr_error_push(d->S, L, (lr_err)code, "");
+    meet(d);
+    if (!decode_text(d, "message") || !decode_text(d, "traceback") || !decode_text(d, "function_name")) return false;
+    lr_id task = LR_ID_NIL;
+    const uint8_t *bytes = lr_read_bytes(&d->r, sizeof task);
+    if (!bytes) return bad(d, "an error without a task");
+    memcpy(&task, bytes, sizeof task);
+    if (!lr_id_is_nil(task)) {
+        char text[LR_ID_TEXT];
+        lr_id_format(task, text);
+        lua_pushstring(L, text);
+        lua_setfield(L, -2, "task");
+        lua_pushstring(L, "1");
+        lua_setfield(L, -2, "node");
+    }
+    lua_pushnumber(L, (double)lr_read_varint(&d->r));
+    lua_setfield(L, -2, "attempts");
+    if (!decode_value(d)) return false;
+    lua_setfield(L, -2, "cause");
+    if (!decode_value(d)) return false;
+    lua_setfield(L, -2, "value");
+    return true;
+}
+
+/* ---- functions ------------------------------------------------------------------------------------ */
+
+static bool add_cell(decoder *d, int function, int upvalue)
+{
+    if (d->cell_count == d->cell_capacity) {
+        uint32_t capacity = d->cell_capacity ? 2 * d->cell_capacity : 16;
+        cell *cells = realloc(d->cells, capacity * sizeof *cells);
+        if (!cells) return bad(d, "not enough memory");
+        d->cells = cells;
+        d->cell_capacity = capacity;
+    }
+    d->cells[d->cell_count++] = (cell){function, upvalue};
+    return true;
+}
+
+/* The function is on the top, its number is `number`. */
+static bool decode_upvalue(decoder *d, int number, int i)
+{
+    lua_State *L = d->L;
+    if (d->r.p < d->r.end && *d->r.p == LR_TAG_CELL) {
+        d->r.p++;
+        uint64_t n = lr_read_varint(&d->r);
+        if (!d->r.ok || !d->shared || n >= d->cell_count) return bad(d, "an upvalue that was not met yet");
+        lua_rawgeti(L, d->met, d->cells[n].function);
+        lua_upvaluejoin(L, -2, i, -1, d->cells[n].upvalue);
+        lua_pop(L, 1);
+        return true;
+    }
+    if (d->shared && !add_cell(d, number, i)) return false;
+    if (!decode_value(d)) return false;
+    return lua_setupvalue(L, -2, i) != NULL || bad(d, "more upvalues than the function has");
+}
+
+static bool decode_function(decoder *d)
+{
+    lua_State *L = d->L;
+    lr_code *code = (lr_code *)ref(d, lr_read_varint(&d->r), LR_OBJECT_CODE);
+    int count = lr_read_u8(&d->r);
+    if (!code || !d->r.ok) return bad(d, "a function without code");
+    lua_Debug ar;
+    if (luaL_loadbuffer(L, (const char *)code->bytes, code->size_bytes, "=function") != 0) {
+        snprintf(d->text, sizeof d->text, "a function cannot be loaded here: %.200s", lua_tostring(L, -1));
+        return bad(d, d->text);
+    }
+    lua_pushvalue(L, -1);
+    lua_getinfo(L, ">u", &ar);
+    if (ar.nups != count) return bad(d, "a function with other upvalues");
+    meet(d);
+    int number = d->met_count;
+    for (int i = 1; i <= count; i++)
+        if (!decode_upvalue(d, number, i)) return false;
+    return true;
+}
+
+/* ---- any value ------------------------------------------------------------------------------------ */
+
+static bool decode_tag(decoder *d, uint8_t tag)
+{
+    switch ((lr_tag)tag) {
+    case LR_TAG_TABLE: return decode_fields(d);
+    case LR_TAG_BLOB: return decode_blob(d);
+    case LR_TAG_INT64: return decode_integer(d, false);
+    case LR_TAG_UINT64: return decode_integer(d, true);
+    case LR_TAG_BACK: return decode_back(d);
+    case LR_TAG_FUTURE: return decode_future(d);
+    case LR_TAG_REMOTE: return decode_remote(d);
+    case LR_TAG_TENSOR: return decode_tensor(d);
+    case LR_TAG_OBJECT: return decode_object(d);
+    case LR_TAG_CLASS: return decode_class(d);
+    case LR_TAG_MODULE: return decode_module(d);
+    case LR_TAG_FUNCTION: return decode_function(d);
+    case LR_TAG_ERROR: return decode_error(d);
+    case LR_TAG_NIL:
+    case LR_TAG_FALSE:
+    case LR_TAG_TRUE:
+    case LR_TAG_NUMBER:
+    case LR_TAG_STRING: /* decode_value has them */
+    case LR_TAG_CELL:
+    case LR_TAG_COUNT:
+    case LR_TAG_SMALL: break;
+    }
+    return bad(d, "a value of no kind");
+}
+
+static bool decode_value(decoder *d)
+{
+    uint8_t tag = lr_read_u8(&d->r);
+    if (!d->r.ok) return bad(d, "a value beyond the end");
+    if (tag & LR_TAG_SMALL) {
+        lua_pushnumber(d->L, tag & 0x7f);
+        return true;
+    }
+    switch (tag) {
+    case LR_TAG_NIL: lua_pushnil(d->L); return true;
+    case LR_TAG_FALSE:
+    case LR_TAG_TRUE: lua_pushboolean(d->L, tag == LR_TAG_TRUE); return true;
+    case LR_TAG_NUMBER: lua_pushnumber(d->L, lr_read_f64(&d->r)); return d->r.ok || bad(d, "a number beyond the end");
+    case LR_TAG_STRING: return decode_string(d);
+    default: break;
+    }
+    if (++d->depth > LR_VALUE_DEPTH_MAX || !lua_checkstack(d->L, 16)) return bad(d, "it is nested too deep");
+    bool done = decode_tag(d, tag);
+    d->depth--;
+    return done;
+}
+
+int lr_decode(lr_state *S, lua_State *L, const lr_value *message)
+{
+    if (lr_value_is_empty(message)) return 0;
+    decoder d = {.S = S, .L = L, .r = lr_value_reader(message), .refs = lr_value_refs(message),
+                 .ref_count = lr_value_ref_count(message)};
+    int top = lua_gettop(L);
+    d.shared = d.r.end > d.r.p && (*d.r.p & LR_VALUE_SHARED);
+    uint64_t count = lr_read_header(&d.r);
+    bool done = d.r.ok && count < 1000000 && lua_checkstack(L, (int)count + 16);
+    if (done && d.shared) {
+        lua_newtable(L);
+        d.met = lua_gettop(L);
+    }
+    for (uint64_t i = 0; done && i < count; i++)
+        done = decode_value(&d);
+    free(d.cells);
+    if (!done) {
+        lua_settop(L, top);
+        lua_pushfstring(L, "a value could not be taken in: %s", d.why ? d.why : "it is malformed");
+        return -1;
+    }
+    if (d.met) lua_remove(L, d.met);
+    return (int)count;
+}

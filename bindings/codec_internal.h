@@ -1,0 +1,48 @@
+/* bindings/codec_internal.h - what the three files of the codec share: nobody else includes it.
+ *
+ * codec.c: identity maps, the index of modules, classes, errors; codec_encode.c; codec_decode.c. */
+#ifndef BINDINGS_CODEC_INTERNAL_H
+#define BINDINGS_CODEC_INTERNAL_H
+
+#include "bindings/codec.h"
+#include "bindings/handles.h"
+#include "bindings/options.h"
+
+typedef struct lr_idmap_entry {
+    const void *key;
+    uint32_t number;
+    uint32_t generation; /* the map's: the entry is in use */
+} lr_idmap_entry;
+
+/* Addresses to the numbers 0, 1, ... in the order in which they were added. Emptied in no time. */
+typedef struct lr_idmap {
+    lr_idmap_entry *entries;
+    size_t capacity;
+    uint32_t count, generation;
+} lr_idmap;
+
+void lr_idmap_reset(lr_idmap *m);
+/* 0: added; 1: it was there; -1: no memory. */
+int lr_idmap_add(lr_idmap *m, const void *key, uint32_t *number);
+
+struct lr_codec {
+    lr_idmap tables, cells; /* of the message that is being encoded */
+    int ref_index;          /* value -> "module\0field" */
+    size_t loaded_count;    /* modules loaded when the index was made */
+    int ref_class_names, ref_class_by_name; /* lr.class */
+    int ref_class_fns;      /* metatable -> the remote function userdata that carries it */
+    unsigned nesting;       /* messages being encoded inside each other */
+};
+
+typedef struct lr_module_name {
+    const char *module, *field;
+    size_t module_bytes, field_bytes, size_bytes;
+} lr_module_name;
+
+/* What carries the registered class of that metatable; made at its first use. NULL with a sentence pushed. */
+lr_fn *lr_codec_class_fn(lr_state *S, lua_State *L, int metatable, lr_err *code);
+
+/* True when the value belongs to a loaded module (or is one). The strings live as long as the index. */
+bool lr_codec_module_of(lr_state *S, lua_State *L, int value, lr_module_name *out);
+
+#endif
