@@ -182,7 +182,12 @@ static lr_task *list_task(lr_state *S, lua_State *L, int list, size_t i)
 {
     lua_rawgeti(L, list, (int)i);
     lr_future_ud *f = lr_test_future(S, L, -1);
-    if (!f) luaL_error(L, "list[%d]: a future wanted, %s given", (int)i, luaL_typename(L, -1));
+    if (!f) {
+        const char *given = luaL_typename(L, -1);
+        luaL_where(L, 2); /* lua/luarun checks lists for its own callers */
+        lua_pushfstring(L, "%slist[%d]: a future wanted, %s given", lua_tostring(L, -1), (int)i, given);
+        lua_error(L);
+    }
     lua_pop(L, 1);
     return f->task;
 }
@@ -191,7 +196,11 @@ static lr_task *list_task(lr_state *S, lua_State *L, int list, size_t i)
 static int check_list(lua_State *L)
 {
     lr_state *S = lr_state_of(L);
-    if (!lua_istable(L, 1)) return luaL_error(L, "a list of futures wanted, %s given", luaL_typename(L, 1));
+    if (!lua_istable(L, 1)) {
+        luaL_where(L, 2);
+        lua_pushfstring(L, "%sa list of futures wanted, %s given", lua_tostring(L, -1), luaL_typename(L, 1));
+        return lua_error(L);
+    }
     size_t count = lua_objlen(L, 1);
     for (size_t i = 1; i <= count; i++)
         list_task(S, L, 1, i);
@@ -203,7 +212,6 @@ static int check_list(lua_State *L)
 static int split(lua_State *L)
 {
     lr_state *S = lr_state_of(L);
-    if (!lua_istable(L, 1)) return luaL_error(L, "a list of futures wanted, %s given", luaL_typename(L, 1));
     size_t count = lua_objlen(L, 1), wanted = (size_t)lua_tointeger(L, 2), ready = 0, pending = 0;
     if (wanted > 0) {
         size_t ended = 0;

@@ -2,6 +2,7 @@
 
 #include "bindings/codec.h"
 #include "bindings/core.h"
+#include "bindings/kernels.h"
 #include "bindings/worker_state.h"
 
 #include <stdlib.h>
@@ -34,6 +35,7 @@ lr_state *lr_state_new(lua_State *L, struct lr_worker *worker, bool is_script)
     lr_remote_open(S, L);
     lr_collector_open(S, L);
     lr_tensor_open(S);
+    lr_kernels_open(S, L);
     lr_task_api_open(S, L);
     if (!lr_codec_open(S)) luaL_error(L, "not enough memory");
     lr_core_register(S, L);

@@ -10,7 +10,7 @@ add_library(lr_runtime STATIC ${LR_RUNTIME_SOURCES})
 lr_compile(lr_runtime)
 target_include_directories(lr_runtime PRIVATE bindings/include)
 target_compile_definitions(lr_runtime PRIVATE
-  _GNU_SOURCE
+  _GNU_SOURCE=
   LR_SOURCE_INCLUDE="${PROJECT_SOURCE_DIR}/bindings/include"
   LR_INSTALL_INCLUDE="${LR_INSTALL_INCLUDE}"
   LR_BUILD_KERNELS="${LR_KERNELS_DIR}"
@@ -23,7 +23,7 @@ list(REMOVE_ITEM LR_BINDINGS_SOURCES ${LR_PROGRAM_SOURCES})
 add_library(lr_bindings STATIC ${LR_BINDINGS_SOURCES})
 lr_compile(lr_bindings)
 target_compile_definitions(lr_bindings PRIVATE
-  _GNU_SOURCE
+  _GNU_SOURCE=
   LR_BUILD_KERNELS="${LR_KERNELS_DIR}"
   LR_INSTALL_KERNELS="${LR_INSTALL_KERNELS}")
 target_include_directories(lr_bindings PRIVATE bindings/include ${LUAJIT_INCLUDE_DIRS})

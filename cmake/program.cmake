@@ -15,7 +15,7 @@ add_custom_command(
 
 add_executable(luarun ${LR_PROGRAM_SOURCES} ${LR_EMBEDDED})
 lr_compile(luarun)
-target_compile_definitions(luarun PRIVATE _GNU_SOURCE)
+target_compile_definitions(luarun PRIVATE _GNU_SOURCE=)
 target_link_libraries(luarun PRIVATE lr_bindings PkgConfig::LUAJIT)
 target_link_options(luarun PRIVATE -rdynamic)
 

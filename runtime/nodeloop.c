@@ -53,7 +53,10 @@ static void do_task_fail(const lr_action *a)
 {
     char text[256];
     lr_spec_explain(a->spec, loop.config.names, text, sizeof text);
-    lr_pool_fail_unbegun(task_of(a), a->err, text);
+    const char *code = lr_err_code(a->err), *words = text;
+    size_t length = strlen(code);
+    if (strncmp(text, code, length) == 0 && text[length] == ':') words += length + 2; /* an error shows its code itself */
+    lr_pool_fail_unbegun(task_of(a), a->err, words);
 }
 
 static void do_task_timeout(const lr_action *a)

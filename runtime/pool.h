@@ -23,7 +23,7 @@
 
 #include <pthread.h>
 
-#define LR_WORKERS_MAX 255
+#define LR_WORKERS_MAX 1024
 
 typedef struct lr_runner {
     /* Runs a claimed Lua task to its end or its first park. In worker threads, and in the script's for a
@@ -75,7 +75,7 @@ typedef struct lr_pool {
     unsigned worker_count; /* with a loop; workers[1..worker_count] */
     lr_worker *workers;    /* [0] is the script's thread */
     lr_queue high, normal, low;
-    _Alignas(64) _Atomic uint64_t asleep[4]; /* a bit for each sleeping worker */
+    _Alignas(64) _Atomic uint64_t asleep[LR_WORKERS_MAX / 64 + 1]; /* a bit for each sleeping worker */
     _Alignas(64) _Atomic uint32_t spinning;
     _Atomic bool stopping;
     _Atomic uint32_t ended; /* worker threads that have left their loop */

@@ -1,0 +1,37 @@
+/* runtime/config.h - the configuration of a job on this node, and the reading of its options.
+ *
+ * One list of names and rules for the program's long options (--max-pending 5) and lr.init's fields
+ * (max_pending = 5; the caller turns _ into -). Values are texts; what is wrong with one is a sentence
+ * that begins with the option's name: "workers: a whole number from 0 to 1024 wanted, 'x' given".
+ * Owns: nothing; an lr_config may be copied as it is. Thread: any. Blocks: never. */
+#ifndef RUNTIME_CONFIG_H
+#define RUNTIME_CONFIG_H
+
+#include "sched/base.h"
+
+#define LR_WORKERS_LIMIT 1024
+#define LR_RESOURCES_TEXT 512
+
+typedef struct lr_config {
+    int workers;          /* worker threads; 0: drive only */
+    bool seed_given;
+    uint64_t seed;        /* of the job, where given */
+    uint64_t store_bytes; /* 0: the store's default */
+    uint64_t max_pending; /* tasks submitted and not started */
+    bool verbose;
+    char resources[LR_RESOURCES_TEXT]; /* "tpu=2,gpu=1": checked, in lr_resources_parse's form */
+} lr_config;
+
+/* All defaults: a worker for each core this process may use. */
+void lr_config_init(lr_config *config);
+
+/* Whether there is an option of that name, and whether it wants a value. */
+typedef enum lr_config_kind { LR_CONFIG_UNKNOWN, LR_CONFIG_FLAG, LR_CONFIG_VALUE } lr_config_kind;
+lr_config_kind lr_config_kind_of(const char *name);
+
+/* Sets an option from its text ("true" or "false" for a flag). False, with nothing changed and a sentence
+ * in error, for an unknown name, a bad value, and what this version does not have. */
+LR_MUST_USE bool lr_config_set(lr_config *config, const char *name, const char *value, char *error,
+                               size_t error_bytes);
+
+#endif
