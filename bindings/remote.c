@@ -237,9 +237,11 @@ static void set_inputs(lr_state *S, lua_State *L, int top, lr_extra *extra)
     }
 }
 
-static void set_spec(lr_task *t, lr_extra *extra, const lr_options *o)
+/* False: no memory. */
+static bool add_spec(lr_task *t, lr_extra *extra, const lr_options *o)
 {
-    lr_spec *spec = &extra->spec;
+    lr_spec *spec = extra->spec = malloc(sizeof *spec);
+    if (!spec) return false;
     lr_spec_init(spec, t->id, lr_session_job(), o->name ? o->name : t->fn->name);
     spec->need = o->need;
     spec->unknown_resource = o->unknown_resource;
@@ -251,20 +253,20 @@ static void set_spec(lr_task *t, lr_extra *extra, const lr_options *o)
     spec->affinity = !lr_id_is_nil(o->node) ? LR_AFFINITY_NODE : o->spread ? LR_AFFINITY_SPREAD : LR_AFFINITY_NONE;
     spec->node = o->node;
     spec->runtime = t;
+    return true;
 }
 
 /* What a task has beside a plain one's. False: no memory. */
 static bool add_extra(lr_state *S, lua_State *L, lr_task *t, lr_options *options, uint32_t inputs, int top)
 {
-    lr_extra *extra = lr_extra_new(options, inputs);
+    lr_extra *extra = t->extra = lr_extra_new(options, inputs);
     if (!extra) return false;
     set_inputs(S, L, top, extra);
     uint32_t flags = inputs ? LR_TASK_INPUTS : 0;
     if (options && !options->plain) {
-        set_spec(t, extra, options);
+        if (!add_spec(t, extra, options)) return false;
         flags |= LR_TASK_MACHINE;
     }
-    t->extra = extra;
     atomic_fetch_or(&t->word, flags);
     return true;
 }

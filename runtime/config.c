@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "runtime/config.h"
 
+#include "runtime/pool.h"
 #include "sched/resource.h"
 
 #include <errno.h>
@@ -13,6 +14,8 @@
 #include <unistd.h>
 
 #define DEFAULT_MAX_PENDING 1000000
+#define TEXT_OF(macro) TEXT_OF_EXPANDED(macro)
+#define TEXT_OF_EXPANDED(text) #text
 #define VALUE_SHOWN 60 /* how much of a wrong value a sentence repeats */
 
 /* What a setter needs: where to write, what was given, where to complain. */
@@ -89,8 +92,8 @@ static bool parse_size(const char *text, uint64_t *out)
 static bool set_workers(const setting *s)
 {
     uint64_t n;
-    if (!parse_whole(s->value, &n) || n > LR_WORKERS_LIMIT)
-        return refuse_value(s, "a whole number from 0 to 1024");
+    if (!parse_whole(s->value, &n) || n > LR_WORKERS_MAX)
+        return refuse_value(s, "a whole number from 0 to " TEXT_OF(LR_WORKERS_MAX));
     s->config->workers = (int)n;
     return true;
 }
@@ -191,7 +194,7 @@ static int usable_cores(void)
     long online = sysconf(_SC_NPROCESSORS_ONLN);
     if (sched_getaffinity(0, sizeof set, &set) == 0) online = CPU_COUNT(&set);
     if (online < 1) return 1;
-    return online > LR_WORKERS_LIMIT ? LR_WORKERS_LIMIT : (int)online;
+    return online > LR_WORKERS_MAX ? LR_WORKERS_MAX : (int)online;
 }
 
 void lr_config_init(lr_config *config)

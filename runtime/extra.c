@@ -15,5 +15,6 @@ lr_extra *lr_extra_new(lr_options *options, uint32_t input_count)
 void lr_extra_free(lr_extra *e)
 {
     lr_options_release(e->options);
+    free(e->spec);
     free(e);
 }

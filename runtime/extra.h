@@ -19,7 +19,7 @@ typedef struct lr_input {
 
 typedef struct lr_extra {
     lr_options *options; /* NULL: all default */
-    lr_spec spec;        /* the node machine's, from its submit to its release */
+    lr_spec *spec;       /* of a machine task: the machine's from its submit to its release; else NULL */
     _Atomic bool in_machine;
     uint32_t input_count;
     lr_input inputs[];

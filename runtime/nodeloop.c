@@ -253,7 +253,7 @@ static void post_text(lr_event_kind kind, lr_task *t, const lr_event *more, char
     if (t) {
         lr_task_retain(t);
         m->task = t;
-        m->event.spec = &t->extra->spec;
+        m->event.spec = t->extra->spec;
     }
     pthread_mutex_lock(&loop.lock);
     if (loop.last)

@@ -90,12 +90,13 @@ static lr_task *make(int k, lr_task *const *inputs, uint32_t count, double n, lr
         t->extra->inputs[i].input = inputs[i];
         t->extra->inputs[i].argument = i + 1;
     }
-    uint32_t flags = LR_TAG_NIL;
+    uint32_t flags = 0;
     if (count) flags |= LR_TASK_INPUTS;
     if (options && !options->plain) {
-        lr_spec_init(&t->extra->spec, t->id, lr_id_from_seed(2), "t");
-        t->extra->spec.priority = options->priority;
-        t->extra->spec.runtime = t;
+        t->extra->spec = malloc(sizeof *t->extra->spec);
+        lr_spec_init(t->extra->spec, t->id, lr_id_from_seed(2), "t");
+        t->extra->spec->priority = options->priority;
+        t->extra->spec->runtime = t;
         flags |= LR_TASK_MACHINE;
     }
     atomic_fetch_or(&t->word, flags);
