@@ -72,7 +72,11 @@ static lr_action *emit(lr_actions *out, lr_action_kind kind)
 /* Room for task actions; one place is kept for the TIMER. */
 static size_t room(const lr_actions *out) { return out->capacity - out->count - 1; }
 
-/* --- what specs are owed: decided now, emitted when there is room --- */
+/* --- what specs are owed: decided now, emitted when there is room ---
+ *
+ * Starts, deadlines and timeouts are decided only while there is room (expire, start), so they leave in
+ * the same step. What may stay for later are releases (JOB_END drops any number at once) and what
+ * is submitted behind those; nobody outside waits for either. */
 
 static void owe(lr_node *n, lr_spec *spec, uint8_t what)
 {
@@ -82,10 +86,8 @@ static void owe(lr_node *n, lr_spec *spec, uint8_t what)
     n->owed_count++;
 }
 
-/* Takes back an action that was decided and has become moot before it was emitted. */
-static void unowe(lr_node *n, lr_spec *spec, uint8_t what)
+static void paid(lr_node *n, lr_spec *spec, uint8_t what)
 {
-    if (!(spec->owed & what)) return;
     spec->owed &= (uint8_t)~what;
     n->owed_count--;
     if (spec->owed == 0) lr_link_remove(&spec->owed_link);
@@ -105,7 +107,7 @@ static void emit_one(lr_node *n, lr_spec *spec, lr_actions *out)
                                            LR_ACTION_TASK_TIMEOUT, LR_ACTION_TASK_RELEASE};
     for (uint8_t i = 0; i < LR_COUNT(kinds); i++) {
         if (!(spec->owed >> i & 1)) continue;
-        unowe(n, spec, (uint8_t)(1u << i));
+        paid(n, spec, (uint8_t)(1u << i));
         lr_action *a = emit(out, kinds[i]);
         a->spec = spec;
         a->err = kinds[i] == LR_ACTION_TASK_FAIL ? spec->err : LR_ERR_NONE;
@@ -195,7 +197,6 @@ static void expire_queued(lr_node *n, lr_spec *spec)
 /* It lies in the pool, unbegun as far as is known here: the runtime finds out (node.h, rule 3). */
 static void expire_in_pool(lr_node *n, lr_spec *spec)
 {
-    spec->expired = true;
     spec->err = LR_ERR_DEADLINE;
     spec->detail = (lr_detail){LR_DETAIL_LATE_TURN, 0, 0, 0};
     n->stats.deadlines++;
@@ -204,7 +205,6 @@ static void expire_in_pool(lr_node *n, lr_spec *spec)
 
 static void expire_run(lr_node *n, lr_spec *spec)
 {
-    spec->expired = true;
     n->stats.timeouts++;
     owe(n, spec, OWE_TIMEOUT);
 }
@@ -324,11 +324,9 @@ static void on_task_started(lr_node *n, const lr_event *e, lr_actions *out)
 {
     (void)out;
     lr_spec *spec = e->spec;
-    LR_ASSERT(spec->place == LR_PLACE_POOL && !spec->began && !(spec->owed & OWE_START));
-    unowe(n, spec, OWE_FAIL); /* the worker was faster than the deadline */
+    LR_ASSERT(spec->place == LR_PLACE_POOL && !spec->began && spec->owed == 0);
     spec->began = true;
-    spec->expired = false;
-    spec->err = LR_ERR_NONE;
+    spec->err = LR_ERR_NONE; /* the worker was faster than the deadline */
     spec->started_at_ns = e->at_ns ? e->at_ns : n->now_ns;
     lr_task_state_move(&spec->state, LR_TASK_QUEUED, LR_TASK_RUNNING);
     arm(n, spec, spec->timeout_ns ? add_time(spec->started_at_ns, spec->timeout_ns) : 0);
@@ -344,10 +342,8 @@ static void on_task_finished(lr_node *n, const lr_event *e, lr_actions *out)
 {
     (void)out;
     lr_spec *spec = e->spec;
-    LR_ASSERT(!(spec->owed & OWE_START));
+    LR_ASSERT(spec->owed == 0);
     lr_local_finish(&n->local, spec);
-    unowe(n, spec, OWE_FAIL);
-    unowe(n, spec, OWE_TIMEOUT);
     spec->err = e->err;
     if (spec->state == LR_TASK_QUEUED && e->err == LR_ERR_NONE) /* TASK_STARTED was left out */
         lr_task_state_move(&spec->state, LR_TASK_QUEUED, LR_TASK_RUNNING);
@@ -356,7 +352,7 @@ static void on_task_finished(lr_node *n, const lr_event *e, lr_actions *out)
 
 static void on_task_parked(lr_node *n, const lr_event *e, lr_actions *out)
 {
-    LR_ASSERT(!(e->spec->owed & OWE_START));
+    LR_ASSERT(e->spec->owed == 0);
     if (!e->spec->began) on_task_started(n, e, out);
     lr_local_park(&n->local, e->spec);
     n->stats.parks++;

@@ -79,7 +79,6 @@ typedef struct lr_spec {
     lr_spec_place place;
     uint8_t owed;                 /* actions decided and not yet emitted (bits, node.c) */
     bool began;                   /* TASK_STARTED has come */
-    bool expired;                 /* its deadline or timeout has been told */
     uint16_t claims;              /* resources kept for it because it starves (bits by index, ready.h) */
     uint64_t blocked_since_ns;    /* when it first did not fit at the head of its shape; 0: never */
     uint64_t seq;                 /* order of submission */

@@ -332,6 +332,36 @@ static void a_full_list_loses_nothing(void **state)
     assert_in_range(steps, 151 / LR_ACTIONS_MIN, 40);
 }
 
+static void a_job_of_any_size_is_dropped(void **state)
+{
+    (void)state;
+    enum { COUNT = 100 };
+    static lr_spec s[COUNT];
+    boot(1, LR_ACTIONS_MIN);
+    for (int i = 0; i < COUNT; i++) {
+        s[i] = task();
+        step(T0, LR_EVENT_TASK_SUBMIT, &s[i]);
+    }
+    step_event(T0 + 1, (lr_event){.kind = LR_EVENT_JOB_END, .job = {job, NULL, "ok"}});
+    did("control control release release release release release");
+    lr_spec late = task(), hopeless = task(); /* what comes in between is not lost either */
+    hopeless.unknown_resource = "tpu";
+    hopeless.unknown_amount = 1;
+    step(T0 + 1, LR_EVENT_TASK_SUBMIT, &hopeless);
+    step(T0 + 1, LR_EVENT_TASK_SUBMIT, &late);
+    int releases = 5 + 7 + 7;
+    while (out.more) {
+        step(T0 + 1, LR_EVENT_TICK, NULL);
+        for (uint32_t i = 0; i < out.count; i++)
+            releases += items[i].kind == LR_ACTION_TASK_RELEASE;
+    }
+    assert_int_equal(releases, COUNT - 1 + 1);
+    assert_int_equal(hopeless.state, LR_TASK_FAILED);
+    finish(T0 + 2, &s[0], LR_ERR_CANCELLED);
+    did("release start");
+    assert_ptr_equal(items[1].spec, &late);
+}
+
 static void jobs_are_written_and_leave_a_line(void **state)
 {
     (void)state;
@@ -433,6 +463,7 @@ int main(void)
         cmocka_unit_test_setup(cancel_drops_the_queued_only, setup),
         cmocka_unit_test_setup(a_parked_task_lends_its_cpu, setup),
         cmocka_unit_test_setup(a_full_list_loses_nothing, setup),
+        cmocka_unit_test_setup(a_job_of_any_size_is_dropped, setup),
         cmocka_unit_test_setup(jobs_are_written_and_leave_a_line, setup),
         cmocka_unit_test_setup(functions_and_errors_are_written, setup),
         cmocka_unit_test_setup(a_lost_announcement_is_made_again, setup),
