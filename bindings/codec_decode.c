@@ -121,7 +121,9 @@ static bool decode_remote(decoder *d)
 static bool decode_tensor(decoder *d)
 {
     static const uint64_t element_bytes[LR_DTYPE_COUNT] = {4, 8, 1, 1, 4, 8};
-    lr_tensor view = {.count = 1, .dtype = lr_read_u8(&d->r), .rank = lr_read_u8(&d->r)};
+    lr_tensor view = {.count = 1};
+    view.dtype = lr_read_u8(&d->r);
+    view.rank = lr_read_u8(&d->r);
     if (!d->r.ok || view.dtype >= LR_DTYPE_COUNT || view.rank > LR_MAX_RANK) return bad(d, "a tensor of no kind");
     for (int i = 0; i < view.rank; i++) {
         uint64_t n = lr_read_varint(&d->r);

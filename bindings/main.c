@@ -206,16 +206,17 @@ static void set_arg(lua_State *L, const lr_cli *cli)
 /* package[field] = "<dir>/?.lua;..." before what is there. The package table is on the top. */
 static void lead_path(lua_State *L, const char *field, const char *directory, const char *const *tails)
 {
+    int package = lua_gettop(L);
     luaL_Buffer b;
     luaL_buffinit(L, &b);
     for (; *tails; tails++) {
         luaL_addstring(&b, directory);
         luaL_addstring(&b, *tails);
     }
-    lua_getfield(L, -2, field); /* the buffer keeps nothing on the stack while it is this short */
+    lua_getfield(L, package, field);
     luaL_addvalue(&b);
     luaL_pushresult(&b);
-    lua_setfield(L, -2, field);
+    lua_setfield(L, package, field);
 }
 
 /* Modules beside the script are found, in the script and, since tasks get the same paths, in tasks. */

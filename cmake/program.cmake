@@ -15,6 +15,7 @@ add_custom_command(
 
 add_executable(luarun ${LR_PROGRAM_SOURCES} ${LR_EMBEDDED})
 lr_compile(luarun)
+target_include_directories(luarun PRIVATE bindings/include)
 target_compile_definitions(luarun PRIVATE _GNU_SOURCE=)
 target_link_libraries(luarun PRIVATE lr_bindings PkgConfig::LUAJIT)
 target_link_options(luarun PRIVATE -rdynamic)
@@ -27,4 +28,4 @@ target_link_libraries(luarun_core PRIVATE
 set_target_properties(luarun_core PROPERTIES
   PREFIX "" OUTPUT_NAME core
   LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/core.map
-  LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/luarun)
+  LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/lua/luarun)
