@@ -19,3 +19,7 @@ foreach(source IN LISTS LR_KERNEL_SOURCES)
   set_target_properties(${name} PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${LR_KERNELS_DIR})
   list(APPEND LR_KERNEL_TARGETS ${name})
 endforeach()
+
+# What `./dev run` builds: no tests.
+add_custom_target(program)
+add_dependencies(program luarun luarun_core ${LR_KERNEL_TARGETS})

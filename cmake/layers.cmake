@@ -1,5 +1,5 @@
 # The three libraries. Each sees only what design allows it to see: the folders it may include from are its
-# include directories, and tests/purity_test.sh looks at the symbols.
+# include directories, and tests/layers_test.sh looks at the symbols.
 
 file(GLOB LR_SCHED_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/sched/*.c)
 add_library(lr_sched STATIC ${LR_SCHED_SOURCES})

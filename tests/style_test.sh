@@ -1,0 +1,82 @@
+#!/bin/bash
+# tests/style_test.sh - what can be checked of the style by a machine: how files open, tabs, blanks, length of lines and
+# functions, luacheck. Looks at the files git tracks, so that build products and results do not count.
+set -uo pipefail
+shopt -s lastpipe # so that `none` counts in this shell
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+passed=0 failed=0 skipped=0
+
+# Reads offending lines from standard input; none: the case passed.
+none() { # case
+  local lines
+  lines=$(cat)
+  if [ -z "$lines" ]; then
+    passed=$((passed + 1))
+    echo "ok - $1"
+  else
+    failed=$((failed + 1))
+    echo "not ok - $1"
+    sed 's/^/    /' <<<"$lines"
+  fi
+}
+
+# Without git (an unpacked archive) every file counts that lies where sources lie.
+files() { # patterns as git takes them
+  git ls-files -- "$@" 2>/dev/null || true
+}
+if [ -z "$(files dev)" ]; then
+  echo "ok - style # skip this is not a git checkout: the files that belong to it are not known"
+  echo "0 passed, 0 failed, 1 skipped"
+  exit 0
+fi
+
+scripts() {
+  files | while read -r f; do
+    [ -f "$f" ] && head -c 30 "$f" | head -1 | grep -qaE '^#!.*(bash|sh|luajit|luarun)' && echo "$f"
+  done
+}
+
+sources=$(files '*.c' '*.h' '*.lua' '*.def' '*.cmake' CMakeLists.txt; scripts)
+
+# A C file may open with its own header instead, which then says it.
+opens() {
+  local f line
+  while read -r f; do
+    line=$(sed -n '/^#!/d; p; q' "$f" | head -1)
+    [ "${line:0:2}" != '#!' ] || line=$(sed -n 2p "$f")
+    case $f:$line in
+    *.c:'/* '* | *.h:'/* '* | *.def:'/* '* | *.lua:--* | *.c:'#include "'*) ;;
+    *.cmake:'# '* | CMakeLists.txt:'# '* | *:'# '*) ;;
+    *) echo "$f: $line" ;;
+    esac
+  done
+}
+
+echo "$sources" | sort -u | opens | none 'every file opens with what it is about'
+echo "$sources" | xargs grep -nP '\t' | none 'no tabs'
+files | grep -vE '\.(png|sgf|out)$' | xargs grep -nIE '[[:blank:]]+$' | none 'no blanks at the end of a line'
+echo "$sources" | grep -v '\.def$' | xargs awk 'length > 120 {print FILENAME ":" FNR ": " length " columns"}' |
+  none 'lines have 120 columns at most'
+files | grep -vE '\.(png|out)$' | while read -r f; do
+  [ -z "$(tail -c 1 "$f")" ] || echo "$f"
+done | none 'every file ends with a newline'
+# A definition begins in the first column and ends with a brace there.
+files 'sched/*.c' 'runtime/*.c' 'bindings/*.c' | xargs awk '
+  FNR == 1 {start = 0}
+  /^[a-zA-Z_].*\(/ && !/;[[:space:]]*$/ {start = FNR; name = $0}
+  /^}/ {if (start && FNR - start > 70) print FILENAME ":" start ": " FNR - start " lines: " name; start = 0}' |
+  none 'no C function has more than 70 lines'
+
+if command -v luacheck >/dev/null; then
+  files '*.lua' | xargs luacheck -q --no-color 2>&1 | grep -E '^ +[^ ]+:[0-9]+:[0-9]+:|error|not found' |
+    grep -v '^Total' | none 'luacheck finds nothing'
+else
+  skipped=$((skipped + 1))
+  echo "ok - luacheck finds nothing # skip luacheck is not installed (lua-check)"
+fi
+
+sum="$passed passed, $failed failed"
+[ $skipped = 0 ] || sum+=", $skipped skipped"
+echo "$sum"
+[ $failed = 0 ]
