@@ -162,7 +162,8 @@ bool lr_codec_module_of(lr_state *S, lua_State *L, int value, lr_module_name *ou
 int lr_codec_class(lua_State *L)
 {
     lr_state *S = lr_state_of(L);
-    if (lua_type(L, 1) != LUA_TSTRING) return luaL_error(L, "class: a name (string) wanted, %s given", luaL_typename(L, 1));
+    if (lua_type(L, 1) != LUA_TSTRING)
+        return luaL_error(L, "class: a name (string) wanted, %s given", luaL_typename(L, 1));
     if (!lua_istable(L, 2)) return luaL_error(L, "class: a metatable wanted, %s given", luaL_typename(L, 2));
     lua_settop(L, 2);
     lua_rawgeti(L, LUA_REGISTRYINDEX, S->codec->ref_class_names);

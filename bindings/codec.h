@@ -35,7 +35,8 @@ bool lr_encode(lr_state *S, lua_State *L, int first, int count, lr_root root, un
  * message is malformed, a module cannot be loaded, ... The message stays the caller's. */
 int lr_decode(lr_state *S, lua_State *L, const lr_value *message);
 
-/* Encodes the value at index into fn's body, in a message of its own while another may be half made. False with a sentence
+/* Encodes the value at index into fn's body, in a message of its own while another may be half
+ * made. False with a sentence
  * pushed. */
 bool lr_encode_body(lr_state *S, lua_State *L, int index, lr_fn *fn, lr_err *code);
 

@@ -127,7 +127,8 @@ static bool decode_tensor(decoder *d)
     if (!d->r.ok || view.dtype >= LR_DTYPE_COUNT || view.rank > LR_MAX_RANK) return bad(d, "a tensor of no kind");
     for (int i = 0; i < view.rank; i++) {
         uint64_t n = lr_read_varint(&d->r);
-        if (n > INT64_MAX || __builtin_mul_overflow(view.count, (int64_t)n, &view.count)) return bad(d, "a tensor too large");
+        if (n > INT64_MAX || __builtin_mul_overflow(view.count, (int64_t)n, &view.count))
+            return bad(d, "a tensor too large");
         view.shape[i] = (int64_t)n;
     }
     uint64_t offset = lr_read_varint(&d->r), size = element_bytes[view.dtype], end;
@@ -178,7 +179,8 @@ static bool decode_fields(decoder *d)
     }
     for (uint32_t i = 0; i < pairs; i++) {
         if (!decode_value(d) || !decode_value(d)) return false;
-        bool usable = !lua_isnil(L, -2) && !(lua_type(L, -2) == LUA_TNUMBER && lua_tonumber(L, -2) != lua_tonumber(L, -2));
+        bool usable = !lua_isnil(L, -2) &&
+                      !(lua_type(L, -2) == LUA_TNUMBER && lua_tonumber(L, -2) != lua_tonumber(L, -2));
         if (!usable) return bad(d, "a key that is nil or not a number");
         lua_rawset(L, -3);
     }
@@ -197,7 +199,8 @@ static bool decode_module(decoder *d)
         lua_getglobal(L, "require");
         lua_pushvalue(L, -3);
         if (lua_pcall(L, 1, 1, 0) != 0) {
-            snprintf(d->text, sizeof d->text, "module '%.60s' cannot be loaded here: %.200s", module, lua_tostring(L, -1));
+            snprintf(d->text, sizeof d->text, "module '%.60s' cannot be loaded here: %.200s", module,
+                lua_tostring(L, -1));
             return bad(d, d->text);
         }
     }

@@ -39,7 +39,8 @@ static void add_key(lua_State *L, int key, char *path, size_t *used)
         const char *s = lua_tostring(L, key);
         bool word = (*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') || *s == '_';
         for (const char *p = s; *p; p++)
-            word = word && ((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') || *p == '_');
+            word = word && ((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') ||
+                            *p == '_');
         n = snprintf(path + *used, room, word ? ".%.60s" : "[\"%.60s\"]", s);
     } else if (lua_type(L, key) == LUA_TNUMBER) {
         n = snprintf(path + *used, room, "[%.14g]", lua_tonumber(L, key));
@@ -287,7 +288,8 @@ static bool encode_error(encoder *e, int index, const step *at)
     return encode_field(e, index, "cause", at) && encode_field(e, index, "value", at);
 }
 
-/* A class that lr.class knows: its metatable travels as the body of an lr_fn, made once for each state. name is on the top. */
+/* A class that lr.class knows: its metatable travels as the body of an lr_fn, made once for each
+ * state. name is on the top. */
 static bool encode_class(encoder *e, int metatable, const step *at)
 {
     lr_err code;
@@ -483,7 +485,8 @@ static bool encode_value(encoder *e, int index, const step *at)
     case LUA_TFUNCTION: return encode_nested(e, index, at);
     case LUA_TUSERDATA: return encode_userdata(e, index, at);
     case LUA_TTHREAD: return cannot(e, at, "a coroutine", "send what it would produce, or run it in the task");
-    case LUA_TLIGHTUSERDATA: return cannot(e, at, "a pointer (light userdata)", "it means nothing elsewhere; send the data");
+    case LUA_TLIGHTUSERDATA:
+        return cannot(e, at, "a pointer (light userdata)", "it means nothing elsewhere; send the data");
     case TYPE_CDATA: return encode_cdata(e, index, at);
     default: return cannot(e, at, luaL_typename(L, index), "send plain data");
     }

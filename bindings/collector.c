@@ -157,7 +157,8 @@ static int collector_wait(lua_State *L)
 
 void lr_collector_open(lr_state *S, lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"collector_next", collector_next}, {"collector_wait", collector_wait}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"collector_next", collector_next}, {"collector_wait", collector_wait}, {NULL, NULL}};
     lr_state_register(S, L, functions);
     lua_pushlightuserdata(L, S);
     lua_newtable(L);

@@ -7,7 +7,8 @@
 
 #include <stdlib.h>
 
-void lr_metatable_new(lr_state *S, lua_State *L, const luaL_Reg *meta, const luaL_Reg *methods, const void **mt, int *ref)
+void lr_metatable_new(lr_state *S, lua_State *L, const luaL_Reg *meta, const luaL_Reg *methods,
+    const void **mt, int *ref)
 {
     lua_newtable(L);
     lr_state_register(S, L, methods);
@@ -35,7 +36,9 @@ void lr_push_future(lr_state *S, lua_State *L, struct lr_task *task, uint32_t in
 static lr_future_ud *check(lr_state *S, lua_State *L, int index)
 {
     lr_future_ud *f = lr_test_future(S, L, index);
-    if (!f) luaL_error(L, "a future wanted, %s given", lua_type(L, index) == LUA_TNONE ? "nothing" : luaL_typename(L, index));
+    if (!f)
+        luaL_error(L, "a future wanted, %s given",
+                   lua_type(L, index) == LUA_TNONE ? "nothing" : luaL_typename(L, index));
     return f;
 }
 
@@ -100,7 +103,9 @@ static int future_id(lua_State *L)
 {
     lr_future_ud *f = check(lr_state_of(L), L, 1);
     char text[LR_ID_TEXT];
-    lr_id_format(f->index == LR_RESULT_ALL || f->index == 0 ? f->task->id : lr_id_child(f->task->id, ~(uint64_t)f->index), text);
+    lr_id_format(f->index == LR_RESULT_ALL || f->index == 0 ? f->task->id
+                                                                     : lr_id_child(f->task->id, ~(uint64_t)f->index),
+                 text);
     lua_pushstring(L, text);
     return 1;
 }
@@ -167,7 +172,8 @@ static int core_free(lua_State *L)
 {
     lr_state *S = lr_state_of(L);
     lr_future_ud *f = check(S, L, 1);
-    if (!lr_task_ended(f->task)) return luaL_error(L, "free: %s has not ended; cancel it first", f->task->fn ? f->task->fn->name : "the future");
+    if (!lr_task_ended(f->task))
+        return luaL_error(L, "free: %s has not ended; cancel it first", f->task->fn ? f->task->fn->name : "the future");
     lr_task *t = lr_task_new_freed(f->task->id, f->task->fn);
     if (!t) return luaL_error(L, "not enough memory");
     lr_task_set(f->task, LR_TASK_SEEN);

@@ -65,7 +65,8 @@ static void set_resources(lua_State *L, lr_options *o)
         luaL_error(L, "option 'resources': a table of names and amounts wanted, %s given", luaL_typename(L, -1));
     lua_pushnil(L);
     while (lua_next(L, -2)) {
-        if (lua_type(L, -2) != LUA_TSTRING) luaL_error(L, "option 'resources': a name is a string, %s given", luaL_typename(L, -2));
+        if (lua_type(L, -2) != LUA_TSTRING)
+            luaL_error(L, "option 'resources': a name is a string, %s given", luaL_typename(L, -2));
         const char *name = lua_tostring(L, -2);
         int64_t units = amount(L, name);
         int index = lr_resource_find(node_names, name);
@@ -92,18 +93,32 @@ static void set_node(lua_State *L, lr_options *o)
     o->spread = text && strcmp(text, "spread") == 0;
     if (o->spread) return;
     if (!text || !lr_id_parse(text, &o->node))
-        luaL_error(L, "option 'node': a node's id (32 hex digits) or \"spread\" wanted, %s given", text ? text : luaL_typename(L, -1));
+        luaL_error(L, "option 'node': a node's id (32 hex digits) or \"spread\" wanted, %s given",
+            text ? text : luaL_typename(L, -1));
 }
 
 static void set_priority(lua_State *L, lr_options *o) { o->priority = number(L, "priority", -1e300, "a number"); }
-static void set_timeout(lua_State *L, lr_options *o) { o->timeout_s = number(L, "timeout", 1e-9, "seconds, more than 0,"); }
-static void set_deadline(lua_State *L, lr_options *o) { o->deadline_s = number(L, "deadline", 1e-9, "seconds, more than 0,"); }
-static void set_retries(lua_State *L, lr_options *o) { o->retries = whole(L, "retries", 0, "a whole number, 0 or more,"); }
+static void set_timeout(lua_State *L, lr_options *o)
+{
+    o->timeout_s = number(L, "timeout", 1e-9, "seconds, more than 0,");
+}
+
+static void set_deadline(lua_State *L, lr_options *o)
+{
+    o->deadline_s = number(L, "deadline", 1e-9, "seconds, more than 0,");
+}
+
+static void set_retries(lua_State *L, lr_options *o)
+{
+    o->retries = whole(L, "retries", 0, "a whole number, 0 or more,");
+}
+
 static void set_pure(lua_State *L, lr_options *o) { o->pure = boolean(L, "pure"); }
 static void set_returns(lua_State *L, lr_options *o)
 {
     o->returns = whole(L, "returns", 1, "a whole number from 1 to 200");
-    if (o->returns > 200) luaL_error(L, "option 'returns': a whole number from 1 to 200 wanted, %d given", (int)o->returns);
+    if (o->returns > 200)
+        luaL_error(L, "option 'returns': a whole number from 1 to 200 wanted, %d given", (int)o->returns);
 }
 static void set_retry_on_error(lua_State *L, lr_options *o)
 {

@@ -148,7 +148,8 @@ static int remote_module(lr_state *S, lua_State *L)
 {
     const char *module = lua_tostring(L, 1), *field = lua_tostring(L, 2);
     if (lua_type(L, 2) != LUA_TSTRING)
-        return luaL_error(L, "remote: the name of a function in module '%s' wanted, %s given", module, luaL_typename(L, 2));
+        return luaL_error(L, "remote: the name of a function in module '%s' wanted, %s given", module,
+            luaL_typename(L, 2));
     lr_options *options = lr_options_from(S, L, 3, NULL);
     char name[200];
     snprintf(name, sizeof name, "%s.%s", module, field);
@@ -169,7 +170,8 @@ static int core_remote(lua_State *L)
         return luaL_error(L, "remote: a function, or a module's name and a function's, wanted, %s given",
                           lua_type(L, 1) == LUA_TNONE ? "nothing" : luaL_typename(L, 1));
     if (lua_iscfunction(L, 1))
-        return luaL_error(L, "remote: a C function cannot be sent; give a module's name and the function's: lr.remote(\"math\", \"sin\")");
+        return luaL_error(L, "remote: a C function cannot be sent; give a module's name and the function's: "
+                             "lr.remote(\"math\", \"sin\")");
     lr_options *options = lr_options_from(S, L, 2, NULL);
     lr_remote_ud *r = push_ud(S, L);
     r->options = options;
@@ -372,9 +374,11 @@ static int here_kernel(lua_State *L)
 
 void lr_remote_open(lr_state *S, lua_State *L)
 {
-    static const luaL_Reg meta[] = {{"__call", remote_call}, {"__gc", remote_gc}, {"__tostring", remote_tostring}, {NULL, NULL}};
+    static const luaL_Reg meta[] = {
+        {"__call", remote_call}, {"__gc", remote_gc}, {"__tostring", remote_tostring}, {NULL, NULL}};
     static const luaL_Reg methods[] = {{"with", remote_with}, {NULL, NULL}};
-    static const luaL_Reg functions[] = {{"remote", core_remote}, {"here_function", here_function}, {"here_kernel", here_kernel}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"remote", core_remote}, {"here_function", here_function},
+        {"here_kernel", here_kernel}, {NULL, NULL}};
     lr_state_register(S, L, functions);
     lr_metatable_new(S, L, meta, methods, &S->mt_remote, &S->ref_mt_remote);
     lua_pop(L, 1);

@@ -45,7 +45,8 @@ extern const char lr_error_mark;
 /* True where the running function may yield to the runner: a task of a worker, in its own coroutine. */
 bool lr_may_park(lr_state *S, lua_State *L);
 
-/* Waits for `count` ends among tasks; true in time, false at the deadline; raises when the running task is cancelled. In a parkable
+/* Waits for `count` ends among tasks; true in time, false at the deadline; raises when the running
+ * task is cancelled. In a parkable
  * task it does not return here: call it as `return lr_wait_tasks(...)` and have the Lua side look at the results. */
 int lr_wait_tasks(lr_state *S, lua_State *L, lr_task **tasks, size_t task_count, size_t count, uint64_t deadline_ns);
 /* The same for one task and its values: `return lr_wait_get(...)`. */

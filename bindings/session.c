@@ -16,7 +16,8 @@
 #include <unistd.h>
 
 #define UNSEEN_SHOWN 10
-#define STOP_NS (200 * 1000000ull) /* how long an ending waits for kernels that do not look whether they are cancelled */
+/* How long an ending waits for kernels that do not look whether they are cancelled. */
+#define STOP_NS (200 * 1000000ull)
 
 static struct {
     lr_config config;
@@ -75,7 +76,8 @@ static void find_capacity(lua_State *L)
     if (amount[LR_RESOURCE_GPU] == 0) amount[LR_RESOURCE_GPU] = gpus_found() * LR_AMOUNT_ONE;
     if (amount[LR_RESOURCE_MEMORY] == 0) {
         /* bytes are amounts like others: refused only beyond what 62 bits hold */
-        if (!lr_amount_from_double((double)memory_bytes(), &amount[LR_RESOURCE_MEMORY])) luaL_error(L, "no memory size");
+        if (!lr_amount_from_double((double)memory_bytes(), &amount[LR_RESOURCE_MEMORY]))
+            luaL_error(L, "no memory size");
     }
     lr_options_names(&session.names);
 }
@@ -285,7 +287,8 @@ static int core_init(lua_State *L)
             lua_getglobal(L, "tostring");
             lua_pushvalue(L, -2);
             lua_call(L, 1, 1);
-            if (!lr_config_set(&config, name, lua_tostring(L, -1), error, sizeof error)) return luaL_error(L, "init: %s", error);
+            if (!lr_config_set(&config, name, lua_tostring(L, -1), error, sizeof error))
+                return luaL_error(L, "init: %s", error);
             lua_pop(L, 2);
         }
     }

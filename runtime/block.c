@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #define DEPTH_MAX 190       /* waits on one stack inside each other that still run other work */
-#define HERE_NS 50000       /* a task that the script waits for is run by the script's thread when known to be this short */
+#define HERE_NS 50000       /* the script's thread runs the task it waits for when known to be this short */
 #define BLOCK_SPIN_NS 30000 /* the script's thread looks that long before it sleeps */
 
 /* ---- timers: a binary heap of parks by deadline ---------------------------------------------------- */

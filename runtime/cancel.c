@@ -1,7 +1,8 @@
 /* Cancelling: a task, its body, its descendants.
  *
  * A cancel marks one task and raises the epoch. Descendants are not listed anywhere: whoever starts, parks or asks for
- * a task walks up its parents, once for each epoch. A parked one is looked at by its worker, which the cancel wakes. That costs a task
+ * a task walks up its parents, once for each epoch. A parked one is looked at by its worker, which
+ * the cancel wakes. That costs a task
  * nothing but the count it holds of its parent, until somebody cancels something. */
 #include "runtime/extra.h"
 #include "runtime/pool.h"

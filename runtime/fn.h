@@ -1,6 +1,7 @@
 /* runtime/fn.h - what a task runs: a remote function, and the code it is made of.
  *
- * An lr_code is content: immutable bytes named by their hash (a dumped Lua function). An lr_fn is a remote function: a body (a message whose one value is
+ * An lr_code is content: immutable bytes named by their hash (a dumped Lua function). An lr_fn is a
+ * remote function: a body (a message whose one value is
  * a function, or a module and a name, or a kernel), a name for people, and what is known of its running time. Both
  * are objects: counted, shared by all threads, freed with the last reference.
  * Thread: any. Blocks: never. */

@@ -1,4 +1,3 @@
-#define _GNU_SOURCE
 #include "runtime/nodeloop.h"
 
 #include "runtime/extra.h"
@@ -55,7 +54,8 @@ static void do_task_fail(const lr_action *a)
     lr_spec_explain(a->spec, loop.config.names, text, sizeof text);
     const char *code = lr_err_code(a->err), *words = text;
     size_t length = strlen(code);
-    if (strncmp(text, code, length) == 0 && text[length] == ':') words += length + 2; /* an error shows its code itself */
+    if (strncmp(text, code, length) == 0 && text[length] == ':')
+        words += length + 2; /* an error shows its code itself */
     lr_pool_fail_unbegun(task_of(a), a->err, words);
 }
 

@@ -9,7 +9,13 @@
 
 #include "runtime/task.h"
 
-typedef enum lr_park_reason { LR_PARKED = 0, LR_PARK_READY, LR_PARK_TIMEOUT, LR_PARK_CANCELLED, LR_PARK_AGAIN } lr_park_reason;
+typedef enum lr_park_reason {
+    LR_PARKED = 0,
+    LR_PARK_READY,
+    LR_PARK_TIMEOUT,
+    LR_PARK_CANCELLED,
+    LR_PARK_AGAIN
+} lr_park_reason;
 
 typedef struct lr_park {
     struct lr_worker *owner;

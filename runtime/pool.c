@@ -500,7 +500,8 @@ bool lr_pool_turn(lr_worker *w)
         resume(w, p);
         return true;
     }
-    if (atomic_load_explicit(&w->pool->hold, memory_order_relaxed) > atomic_load_explicit(&w->pool->held, memory_order_relaxed))
+    if (atomic_load_explicit(&w->pool->hold, memory_order_relaxed) >
+        atomic_load_explicit(&w->pool->held, memory_order_relaxed))
         stand_aside(w);
     lr_task *t = next_task(w);
     if (!t && (p = list_pop(&w->yielded, &w->yielded_tail))) {

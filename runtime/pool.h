@@ -101,7 +101,8 @@ extern _Thread_local lr_worker *lr_self;
 
 /* Makes the pool and starts its threads; the calling thread becomes worker 0. False: message says why. */
 bool lr_pool_start(lr_pool *p, unsigned worker_count, const lr_runner *runner, char *message, size_t message_bytes);
-/* Tells the workers to end and waits for them until the deadline. False: some still run (a long kernel); the pool must then be left as it is. */
+/* Tells the workers to end and waits for them until the deadline. False: some still run (a long
+ * kernel); the pool must then be left as it is. */
 bool lr_pool_stop(lr_pool *p, uint64_t deadline_ns);
 
 /* Gives a task its way: called once after lr_task_new and lr_pool_input for each input. t may have ended
@@ -149,7 +150,8 @@ void lr_pool_deliver(lr_park *p);
 void lr_pool_deliver_later(lr_park *p, lr_wake *wake);
 /* Parks a coroutine: the runner returns to the loop afterwards, and resume is called later. */
 void lr_pool_park(lr_worker *w, lr_park *p);
-/* Waits on the calling thread's stack until p is woken, running other work meanwhile where this is a worker. Returns the reason. */
+/* Waits on the calling thread's stack until p is woken, running other work meanwhile where this is
+ * a worker. Returns the reason. */
 lr_park_reason lr_pool_block(lr_worker *w, lr_park *p);
 /* Runs t right here when nobody has begun it and it is known to be short. True: it has ended. */
 bool lr_pool_run_here(lr_worker *w, lr_task *t);

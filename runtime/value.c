@@ -199,7 +199,8 @@ static const uint8_t *root_cause(lr_reader r)
 }
 
 /* Appends the root of a chain of errors, not the chain: a failure that passes through a million dependents stays
- * small. Its references (a raised value's) would have to be renumbered; with others before them the cause is left out. */
+ * small. Its references (a raised value's) would have to be renumbered; with others before them the
+ * cause is left out. */
 static void append_cause(lr_builder *b, const lr_value *message)
 {
     lr_reader r = lr_value_reader(message);

@@ -35,7 +35,8 @@
  *   FUNCTION_SEEN    writes the function's row                                    CONTROL
  *   ERROR_REPORT     appends to the error log                                     CONTROL
  *
- * Every step, whatever the event, also expires what is due and starts what fits, in this order: the event; deadlines and
+ * Every step, whatever the event, also expires what is due and starts what fits, in this order: the
+ * event; deadlines and
  * timeouts at or before now; starts. So a deadline is exact (the step at that nanosecond fails the task), and what ends
  * in this step makes room in this step.
  *
@@ -44,17 +45,20 @@
  *     TASK_RELEASE, in that order; RELEASE is the last word.
  *  2. TASK_FAIL without a TASK_START before it is final: state is FAILED, RELEASE follows.
  *  3. TASK_FAIL (deadline) after TASK_START says: it lies in the pool and has not begun. The runtime fails the
- *     future if that is still so (a compare-and-swap on the future's state decides), and the pool, when it comes to the dead
+ *     future if that is still so (a compare-and-swap on the future's state decides), and the pool,
+ *     when it comes to the dead
  *     task, throws it away and sends TASK_FINISHED. If a worker was faster, the runtime ignores the action.
  *  4. TASK_TIMEOUT: the same with a running task; TASK_FINISHED comes when the body stops.
- *  5. TASK_CANCEL and TASK_FINISHED may cross TASK_START, TASK_FAIL and TASK_TIMEOUT. A CANCEL after RELEASE is ignored, but the
+ *  5. TASK_CANCEL and TASK_FINISHED may cross TASK_START, TASK_FAIL and TASK_TIMEOUT. A CANCEL
+ *     after RELEASE is ignored, but the
  *     spec's memory must still be there: an event in a queue counts as a reference.
  *  6. A task that is RELEASEd in state CANCELLED without ever a TASK_START was dropped by CANCEL or JOB_END.
  *
  * When the list is full (its capacity is the caller's choice, LR_ACTIONS_MIN at least) nothing is lost: what does not
  * fit stays with the machine, actions->more is true, and the caller, having performed these, steps again with a TICK.
  *
- * Owns: nothing but its own fields; specs are held from SUBMIT to RELEASE. Errors: none; an event that cannot be (a second
+ * Owns: nothing but its own fields; specs are held from SUBMIT to RELEASE. Errors: none; an event
+ * that cannot be (a second
  * FINISHED) asserts. Units: nanoseconds of one clock that does not go back. Blocks: never. Thread: one. */
 #ifndef SCHED_NODE_H
 #define SCHED_NODE_H

@@ -91,7 +91,8 @@ const char *lr_tag_name(uint8_t tag)
 {
     static const char *const names[LR_TAG_COUNT] = {
         "nil",   "boolean", "boolean",  "number", "int64",  "uint64",          "string", "table",  "object",
-        "table", "class",    "function", "upvalue", "function", "future", "remote function", "tensor", "string", "error"};
+        "table", "class",    "function", "upvalue", "function", "future", "remote function", "tensor",
+        "string", "error"};
     if (tag & LR_TAG_SMALL) return "number";
     return tag < LR_TAG_COUNT ? names[tag] : "?";
 }

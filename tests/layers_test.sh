@@ -42,10 +42,12 @@ grep -rnE --include='*.[ch]' 'include.*["<](lua|lauxlib|lualib|luajit)\.h' sched
   none 'no C but bindings includes lua.h'
 includes bindings "(bindings|runtime)/[a-z_]+\.h|sched/($values)\.h|luarun/kernel\.h|$libc" |
   none "bindings include themselves, runtime, sched's values, Lua and the system"
-includes bindings/include 'std(arg|bool|def|int)\.h|luarun/kernel\.h' | none 'luarun/kernel.h needs four standard headers'
+includes bindings/include 'std(arg|bool|def|int)\.h|luarun/kernel\.h' |
+  none 'luarun/kernel.h needs four standard headers'
 includes examples "luarun/kernel\.h|$libc" | none "the examples' kernels include luarun/kernel.h and the C library"
 
-grep -rnoE "require *\(?[\"'][^\"']+" lua | grep -vE "[\"'](luarun(\.[a-z_.]+)?|ffi|bit|jit(\.[a-z]+)?|table\.(new|clear))\$" |
+ours='luarun(\.[a-z_.]+)?|ffi|bit|jit(\.[a-z]+)?|table\.(new|clear)'
+grep -rnoE "require *\(?[\"'][^\"']+" lua | grep -vE "[\"']($ours)\$" |
   none "lua/ requires luarun.* and what LuaJIT brings"
 grep -rnE "require *\(?[\"']luarun\." examples | none 'examples use the public module only'
 

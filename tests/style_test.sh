@@ -56,7 +56,7 @@ opens() {
 echo "$sources" | sort -u | opens | none 'every file opens with what it is about'
 echo "$sources" | xargs grep -nP '\t' | none 'no tabs'
 files | grep -vE '\.(png|sgf|out)$' | xargs grep -nIE '[[:blank:]]+$' | none 'no blanks at the end of a line'
-echo "$sources" | grep -v '\.def$' | xargs awk 'length > 120 {print FILENAME ":" FNR ": " length " columns"}' |
+echo "$sources" | grep -v '\.def$' | LC_ALL=C.UTF-8 xargs grep -nE '^.{121}' |
   none 'lines have 120 columns at most'
 files | grep -vE '\.(png|out)$' | while read -r f; do
   [ -z "$(tail -c 1 "$f")" ] || echo "$f"

@@ -944,7 +944,8 @@ static int kernel_play(lr_call *call)
     if (p != PASS_CELL) {
         seen_build(s);
         enum refusal r = move_check_all(b, s, colour, p);
-        if (r != LEGAL) return lr_return_nil(call) || lr_return_string(call, refusal_words[r], strlen(refusal_words[r]));
+        if (r != LEGAL)
+            return lr_return_nil(call) || lr_return_string(call, refusal_words[r], strlen(refusal_words[r]));
     }
     b->to_move = colour;
     board_play(b, s, p);
@@ -1302,11 +1303,14 @@ LR_KERNELS(
     {"judge", kernel_judge,
      "(position, playouts: integer, seed: integer|nil) -> score, dead: string[n*n], area: string[n*n], "
      "owner: f32[n*n]",
-     "Estimates by playouts which stones are dead, and scores without them; owner is -1 white's to 1 black's", {0, 0, 0}},
+     "Estimates by playouts which stones are dead, and scores without them; owner is -1 white's to 1 black's",
+     {0, 0, 0}},
     {"playout",kernel_playout,
      "(position, path: string|nil, komi: number, playouts: integer, seed: integer|nil) -> wins, done, score, "
      "amaf: f32[4, n*n+1]",
      "Plays games to the end from the position at the end of a path. wins (jigo a half) and mean score are black's; "
-     "amaf rows are black's visits and wins, white's visits and wins, by first move; stops early when cancelled", {0, 0, 0}},
+     "amaf rows are black's visits and wins, white's visits and wins, by first move; stops early when cancelled",
+     {0, 0, 0}},
     {"expand", kernel_expand, "(position, path: string|nil) -> priors: f32[2, n*n+1]",
-     "For each move (pass first) virtual visits, -1 where it is illegal or fills an own eye, and virtual wins", {0, 0, 0}})
+     "For each move (pass first) virtual visits, -1 where it is illegal or fills an own eye, and virtual wins",
+     {0, 0, 0}})

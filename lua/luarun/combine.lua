@@ -60,7 +60,8 @@ return function(lr, core)
     end
   end
 
-  --- The values of fn over the list, in order, with field `n`. Items are grouped into tasks of about half a millisecond, unless
+  --- The values of fn over the list, in order, with field `n`. Items are grouped into tasks of
+  -- about half a millisecond, unless
   -- `chunk` says how many; at most `window` tasks are under way at once (default: as many as there are).
   ---@param fn function|userdata a function or a remote function
   function lr.map(fn, list, options)

@@ -32,7 +32,8 @@ end
 
 -- ---- futures --------------------------------------------------------------------------------------------------
 
---- The task's values (all it returned, nils kept). Raises the task's error; raises code `timeout` after `timeout` seconds.
+--- The task's values (all it returned, nils kept). Raises the task's error; raises code `timeout`
+-- after `timeout` seconds.
 Future.get = get
 
 --- As pcall: true and the values, or false and the error.

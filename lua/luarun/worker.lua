@@ -1,6 +1,7 @@
 --- Sets up the lua_State of a worker: run once, before its first task.
 --
--- Globals do not travel with a function, so reading one that is not there is a mistake that must not pass as nil. Modules may set
+-- Globals do not travel with a function, so reading one that is not there is a mistake that must
+-- not pass as nil. Modules may set
 -- globals while they are loaded (old ones do). math.random is a stream of the task's own; print is a whole line at
 -- the script's terminal.
 

@@ -66,7 +66,8 @@ end
 ---`a` and `b` differ by `eps` (1e-9) at most.
 function check.near(a, b, eps, message)
   local limit = eps or 1e-9
-  if type(a) ~= "number" or not (math.abs(a - b) <= limit) then
+  local close = type(a) == "number" and math.abs(a - b) <= limit -- never so for a NaN
+  if not close then
     fail(message, "got " .. show(a) .. ", wanted " .. show(b) .. " within " .. tostring(limit))
   end
   return a

@@ -31,7 +31,8 @@ static int until_cancelled(lr_call *call)
 }
 
 static const lr_kernel_entry entries[] = {
-    {"add_one", add_one, "", "", {0}}, {"failing", failing, "", "", {0}}, {"until_cancelled", until_cancelled, "", "", {0}}};
+    {"add_one", add_one, "", "", {0}}, {"failing", failing, "", "", {0}},
+    {"until_cancelled", until_cancelled, "", "", {0}}};
 static lr_kernel kernels[3];
 static lr_fn *fns[3];
 static lr_kernel_set set = {.name = (char *)"test", .count = 3, .kernels = kernels};
@@ -52,7 +53,8 @@ static int start(void **state)
     memset((void *)&pool, 0, sizeof pool);
     pool.max_pending = 1000000;
     lr_resource_names_init(&names);
-    lr_nodeloop_config config = {.node = lr_id_from_seed(1), .job = lr_id_from_seed(2), .job_name = "t", .names = &names};
+    lr_nodeloop_config config = {.node = lr_id_from_seed(1), .job = lr_id_from_seed(2), .job_name = "t",
+        .names = &names};
     config.capacity.amount[LR_RESOURCE_CPU] = 2 * LR_AMOUNT_ONE;
     lr_nodeloop_init(&pool, &config);
     return lr_pool_start(&pool, 2, &runner, message, sizeof message) ? 0 : -1;
@@ -262,7 +264,8 @@ static void counts_agree(void **state)
 int main(void)
 {
     for (int i = 0; i < 3; i++) {
-        kernels[i] = (lr_kernel){.entry = &entries[i], .set = &set, .name = (char *)entries[i].name, .site = (char *)"test"};
+        kernels[i] = (lr_kernel){.entry = &entries[i], .set = &set, .name = (char *)entries[i].name,
+            .site = (char *)"test"};
         fns[i] = lr_fn_new_kernel(entries[i].name, &kernels[i]);
     }
     const struct CMUnitTest tests[] = {
