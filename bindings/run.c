@@ -203,16 +203,17 @@ static void push_error(lr_state *S, lua_State *L, lua_State *co, const lr_task *
 
 static bool encode_error(lr_state *S, lr_slot *s, lr_err code, lr_value *out)
 {
-    lua_State *L = S->L;
-    int top = lua_gettop(L);
+    /* a thread of its own: tostring of what was raised is the user's code and may wait, others fail meanwhile */
+    lua_State *L = lua_newthread(S->L);
+    int ref = luaL_ref(S->L, LUA_REGISTRYINDEX);
     lr_err why;
     bool done = false;
     for (int with_value = 1; with_value >= 0 && !done; with_value--) {
-        lua_settop(L, top);
+        lua_settop(L, 0);
         push_error(S, L, s->co, s->task, code, with_value);
-        done = lr_encode(S, L, top + 1, 1, LR_ROOT_RESULT, 0, &why) && lr_builder_finish(&S->builder, out);
+        done = lr_encode(S, L, 1, 1, LR_ROOT_RESULT, 0, &why) && lr_builder_finish(&S->builder, out);
     }
-    lua_settop(L, top);
+    luaL_unref(S->L, LUA_REGISTRYINDEX, ref);
     return done;
 }
 
@@ -456,13 +457,30 @@ void lr_check_cancelled(lr_state *S, lua_State *L)
     lua_error(L);
 }
 
-/* Waits on the stack; other tasks may run on top of it. */
-static lr_park_reason block(lr_state *S, lr_park *p)
+/* Before anything is armed for a wait on the stack. */
+static void check_stack(lr_state *S, lua_State *L)
+{
+    if (lr_pool_may_block(S->worker)) return;
+    lr_error_push(S, L, LR_ERR_OUT_OF_MEMORY, "too many waits inside each other where Lua cannot yield (in a coroutine, "
+                                              "a table.sort comparator, a string.gsub callback): no stack is left");
+    lua_error(L);
+}
+
+/* Waits on the stack; other tasks of this state run meanwhile, on another one. */
+static lr_park_reason block(lr_state *S, lr_park *p, bool yields)
 {
     lr_slot *current = S->current;
+    lr_fn *encoding = S->encoding_fn, *decoding = S->decoding_fn;
     lr_park_reason reason = LR_PARK_READY;
-    if (!lr_park_armed(p)) reason = lr_pool_block(S->worker, p);
+    S->current = NULL;
+    S->encoding_fn = S->decoding_fn = NULL;
+    if (yields)
+        lr_pool_block_yield(S->worker, p);
+    else if (!lr_park_armed(p))
+        reason = lr_pool_block(S->worker, p);
     S->current = current;
+    S->encoding_fn = encoding;
+    S->decoding_fn = decoding;
     return reason;
 }
 
@@ -496,9 +514,10 @@ int lr_wait_get(lr_state *S, lua_State *L, lr_task *t, uint32_t index, uint64_t 
     if (deadline_ns == LR_NEVER && lr_pool_run_here(S->worker, t)) return lr_take(S, L, t, index);
     lr_park p;
     lr_watch watch;
+    check_stack(S, L);
     lr_park_init(&p, S->worker, current_task(S), 1, deadline_ns);
     lr_park_watch(&p, &watch, t);
-    lr_park_reason reason = block(S, &p);
+    lr_park_reason reason = block(S, &p, false);
     if (reason == LR_PARK_READY) return lr_take(S, L, t, index);
     lr_task_unwatch(t, &watch.waiter);
     push_reason(S, L, reason);
@@ -527,13 +546,14 @@ int lr_wait_tasks(lr_state *S, lua_State *L, lr_task **tasks, size_t task_count,
 {
     bool parks = lr_may_park(S, L);
     lr_slot own, *s = parks ? S->current : &own;
+    if (!parks) check_stack(S, L);
     lr_park_init(&s->park, S->worker, current_task(S), (int64_t)count, deadline_ns);
     if (!watch_all(s, &s->park, tasks, task_count)) return luaL_error(L, "not enough memory");
     if (parks) {
         s->wait = LR_WAIT_TRUE;
         return lua_yield(L, 0);
     }
-    lr_park_reason reason = block(S, &s->park);
+    lr_park_reason reason = block(S, &s->park, false);
     forget_watches(s);
     return finish_blocked(S, L, reason);
 }
@@ -547,8 +567,17 @@ int lr_wait_sleep(lr_state *S, lua_State *L, uint64_t deadline_ns)
         return lua_yield(L, 0);
     }
     lr_park p;
+    check_stack(S, L);
     lr_park_init(&p, S->worker, current_task(S), 1, deadline_ns);
-    return finish_blocked(S, L, block(S, &p) == LR_PARK_CANCELLED ? LR_PARK_CANCELLED : LR_PARK_READY);
+    return finish_blocked(S, L, block(S, &p, false) == LR_PARK_CANCELLED ? LR_PARK_CANCELLED : LR_PARK_READY);
+}
+
+static void yield_on_stack(lr_state *S, lua_State *L)
+{
+    lr_park p;
+    check_stack(S, L);
+    lr_park_init(&p, S->worker, current_task(S), 1, LR_NEVER);
+    block(S, &p, true);
 }
 
 int lr_wait_yield(lr_state *S, lua_State *L)
@@ -560,7 +589,7 @@ int lr_wait_yield(lr_state *S, lua_State *L)
         s->wait = LR_WAIT_TRUE;
         return lua_yield(L, 0);
     }
-    if (S->worker && S->worker->has_loop) lr_pool_turn(S->worker);
+    if (S->worker && S->worker->has_loop) yield_on_stack(S, L);
     lua_pushboolean(L, true);
     return 1;
 }
@@ -581,12 +610,12 @@ int lr_wait_room(lr_state *S, lua_State *L, int count)
 {
     lr_worker *w = S->worker;
     if (lr_may_park(S, L)) return count == 1 ? lr_wait_value(S, L) : count;
-    lr_slot *current = S->current;
-    while (lr_pool_is_full(w)) {
-        if (w->has_loop && lr_pool_turn(w)) continue;
-        lr_bed_sleep(&w->bed, lr_clock_ns() + ROOM_NS);
+    if (w->has_loop) {
+        yield_on_stack(S, L);
+        return count;
     }
-    S->current = current;
+    while (lr_pool_is_full(w))
+        lr_bed_sleep(&w->bed, lr_clock_ns() + ROOM_NS);
     return count;
 }
 
@@ -594,6 +623,7 @@ int lr_wait_collector(lr_state *S, lua_State *L, struct lr_collector *c, uint64_
 {
     bool parks = lr_may_park(S, L);
     lr_park own, *p = parks ? &S->current->park : &own;
+    if (!parks) check_stack(S, L);
     lr_park_init(p, S->worker, current_task(S), 1, deadline_ns);
     lr_collector_park(c, p);
     if (parks) {
@@ -601,7 +631,7 @@ int lr_wait_collector(lr_state *S, lua_State *L, struct lr_collector *c, uint64_
         S->current->collector = c;
         return lua_yield(L, 0);
     }
-    lr_park_reason reason = block(S, p);
+    lr_park_reason reason = block(S, p, false);
     lr_collector_unpark(c);
     return finish_blocked(S, L, reason);
 }

@@ -3,7 +3,8 @@
 
 #include <stdlib.h>
 
-#define DEPTH_MAX 190       /* waits on one stack inside each other that still run other work */
+#define DEPTH_MAX 190       /* tasks that the script's thread runs inside each other */
+#define FREE_FIBERS_MAX 32  /* stacks a worker keeps for its next waits */
 #define HERE_NS 50000       /* the script's thread runs the task it waits for when known to be this short */
 #define BLOCK_SPIN_NS 30000 /* the script's thread looks that long before it sleeps */
 
@@ -81,7 +82,10 @@ void lr_pool_park(lr_worker *w, lr_park *p)
     if (w->parked) w->parked->list_prev = p;
     w->parked = p;
     if (p->deadline_ns != LR_NEVER) timer_add(w, p);
-    if (p->task && lr_task_has(p->task, LR_TASK_MACHINE) && !p->on_stack) w->pool->machine_parked(p->task, true);
+    if (p->task && lr_task_has(p->task, LR_TASK_MACHINE)) {
+        w->pool->machine_parked(p->task, true);
+        lr_pool_rest(w, p->task, true);
+    }
     /* a cancel that came before p was on the list did not see it */
     if (p->task && lr_task_has(p->task, LR_TASK_CANCEL)) atomic_store(&w->look_at_parked, true);
 }
@@ -139,22 +143,94 @@ static void sleep_for(lr_worker *w, lr_park *p)
     lr_bed_sleep(&w->bed, w->timer_count ? w->timers[0]->deadline_ns : LR_NEVER);
 }
 
+/* The script's thread runs no strangers' work meanwhile. */
+static void wait_asleep(lr_worker *w, lr_park *p)
+{
+    while (!p->delivered)
+        if (!lr_pool_receive(w)) sleep_for(w, p);
+}
+
+bool lr_pool_may_block(lr_worker *w)
+{
+    if (!w->has_loop || w->free_fibers) return true;
+    lr_fiber *f = lr_fiber_new(lr_pool_loop, w);
+    if (!f) return false;
+    f->next = NULL;
+    w->free_fibers = f;
+    w->free_fiber_count = 1;
+    return true;
+}
+
+/* Having arrived on a stack: the one that was left for good can go. */
+static void reap(lr_worker *w)
+{
+    if (w->dying) lr_fiber_free(w->dying);
+    w->dying = NULL;
+}
+
+/* Goes on with the loop on another stack until somebody returns to p's. */
+static void leave_stack(lr_worker *w, lr_park *p)
+{
+    lr_fiber *next = w->free_fibers;
+    LR_ASSERT(next); /* lr_pool_may_block has seen to it */
+    w->free_fibers = next->next;
+    w->free_fiber_count--;
+    p->fiber = w->fiber;
+    w->fiber = next;
+    lr_fiber_switch(p->fiber, next);
+    reap(w);
+}
+
+void lr_pool_return_to(lr_worker *w, lr_park *p)
+{
+    lr_fiber *here = w->fiber;
+    if (w->free_fiber_count < FREE_FIBERS_MAX) {
+        here->next = w->free_fibers;
+        w->free_fibers = here;
+        w->free_fiber_count++;
+    } else {
+        w->dying = here;
+    }
+    w->fiber = p->fiber;
+    lr_fiber_switch(here, p->fiber);
+    reap(w);
+}
+
+void lr_pool_loop(void *worker)
+{
+    lr_worker *w = worker;
+    reap(w);
+    while (!atomic_load_explicit(&w->pool->stopping, memory_order_acquire))
+        if (!lr_pool_turn(w)) lr_pool_idle(w);
+    lr_fiber_switch(w->fiber, &w->root);
+}
+
+void lr_pool_fibers_free(lr_worker *w)
+{
+    for (lr_fiber *f = w->free_fibers, *next; f; f = next) {
+        next = f->next;
+        lr_fiber_free(f);
+    }
+    w->free_fibers = NULL;
+    w->free_fiber_count = 0;
+}
+
 lr_park_reason lr_pool_block(lr_worker *w, lr_park *p)
 {
     p->on_stack = true;
-    w->depth++;
     lr_pool_park(w, p);
-    /* a deep stack gets nothing more on top; the script's thread runs no strangers' work */
-    bool may_run = w->has_loop && w->depth < DEPTH_MAX;
-    while (!p->delivered) {
-        if (may_run) {
-            if (!lr_pool_turn(w) && !p->delivered) lr_pool_idle(w, p->deadline_ns);
-        } else if (!lr_pool_receive(w)) {
-            sleep_for(w, p);
-        }
-    }
-    w->depth--;
+    if (!w->has_loop)
+        wait_asleep(w, p);
+    else if (!p->delivered)
+        leave_stack(w, p);
     return (lr_park_reason)atomic_load_explicit(&p->reason, memory_order_relaxed);
+}
+
+void lr_pool_block_yield(lr_worker *w, lr_park *p)
+{
+    p->on_stack = true;
+    lr_pool_yield(w, p);
+    leave_stack(w, p);
 }
 
 bool lr_pool_run_here(lr_worker *w, lr_task *t)

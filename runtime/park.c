@@ -9,6 +9,7 @@ void lr_park_init(lr_park *p, struct lr_worker *owner, lr_task *task, int64_t wa
     p->list_next = p->list_prev = NULL;
     p->timer = 0;
     p->on_stack = p->delivered = false;
+    p->fiber = NULL;
     p->task = task;
     p->deadline_ns = deadline_ns;
     atomic_store_explicit(&p->reason, LR_PARKED, memory_order_relaxed);

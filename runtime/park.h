@@ -26,7 +26,8 @@ typedef struct lr_park {
     size_t timer;                /* place in the owner's timers + 1; 0: not there */
     struct lr_park *list_next, *list_prev; /* the owner's parked coroutines */
     lr_task *task;               /* who waits; NULL: the script */
-    bool on_stack, delivered;    /* a thread waits on its stack; its owner has found it in the inbox */
+    bool on_stack, delivered;    /* a stack waits and not a coroutine; its owner has found it in the inbox */
+    struct lr_fiber *fiber;      /* on_stack in a worker: what to switch to */
 } lr_park;
 
 /* One watched task of a park. */

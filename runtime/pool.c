@@ -14,7 +14,6 @@
 #define SPIN_NS 40000       /* an idle worker looks around that long before it sleeps */
 #define FAIR_TURNS 61       /* every so many turns the normal injection goes before the own deque */
 #define TIMER_TURNS 16      /* a busy worker looks at the clock every so many turns */
-#define STACK_BYTES (256u << 20) /* address space, for waits that nest on the stack */
 
 _Thread_local lr_worker *lr_self;
 
@@ -311,23 +310,33 @@ void lr_pool_retry(lr_worker *w, lr_task *t)
 
 /* ---- cpus for one task alone ---------------------------------------------------------------------- */
 
+/* Whole ones only: so what running tasks hold together is never more than the workers beside theirs. */
+static int32_t others_of(const lr_task *t)
+{
+    return (int32_t)t->extra->options->cpu - 1;
+}
+
+static void change_hold(lr_pool *p, int32_t by)
+{
+    atomic_fetch_add(&p->hold, by);
+    for (unsigned i = 1; i <= p->worker_count; i++)
+        lr_bed_wake(&p->workers[i].bed);
+}
+
 /* A task with cpu = n > 1 keeps n - 1 other workers from taking work while its body runs. */
 void lr_pool_hold(lr_worker *w, lr_task *t, bool on)
 {
     if (!t->extra || !t->extra->options || t->extra->options->cpu <= 1) return;
-    int32_t others = (int32_t)(t->extra->options->cpu + 0.999) - 1;
     lr_pool *p = w->pool;
-    if (on) {
-        atomic_fetch_add(&p->hold, others);
-        for (unsigned i = 1; i <= p->worker_count; i++)
-            lr_bed_wake(&p->workers[i].bed);
-        while (atomic_load(&p->held) < atomic_load(&p->hold) && !atomic_load(&p->stopping))
-            lr_bed_sleep(&w->bed, lr_clock_ns() + 1000000);
-    } else {
-        atomic_fetch_sub(&p->hold, others);
-        for (unsigned i = 1; i <= p->worker_count; i++)
-            lr_bed_wake(&p->workers[i].bed);
-    }
+    change_hold(p, on ? others_of(t) : -others_of(t));
+    while (on && atomic_load(&p->held) < atomic_load(&p->hold) && !atomic_load(&p->stopping))
+        lr_bed_sleep(&w->bed, lr_clock_ns() + 1000000);
+}
+
+void lr_pool_rest(lr_worker *w, const lr_task *t, bool rests)
+{
+    if (t->extra && t->extra->options && t->extra->options->cpu > 1)
+        change_hold(w->pool, rests ? -others_of(t) : others_of(t));
 }
 
 /* Stands aside while more cpus are asked for than workers have given up theirs. */
@@ -417,15 +426,20 @@ static lr_park *list_pop(lr_park **first, lr_park **last)
     return p;
 }
 
-/* Goes on with a woken park. One whose thread waits further down this stack is only marked. */
+/* Goes on with a woken park: with its coroutine here, or with its stack. */
 static void resume(lr_worker *w, lr_park *p)
 {
     lr_pool_unpark(w, p);
+    bool again = atomic_load_explicit(&p->reason, memory_order_relaxed) == LR_PARK_AGAIN;
+    if (p->task && lr_task_has(p->task, LR_TASK_MACHINE) && !again) {
+        w->pool->machine_parked(p->task, false);
+        lr_pool_rest(w, p->task, false);
+    }
     if (p->on_stack) {
         p->delivered = true;
+        lr_pool_return_to(w, p);
         return;
     }
-    if (lr_task_has(p->task, LR_TASK_MACHINE)) w->pool->machine_parked(p->task, false);
     w->pool->runner->resume(w, p);
 }
 
@@ -538,7 +552,7 @@ static bool spin(lr_worker *w)
 }
 
 /* Nothing to do: looks around a little, then sleeps until woken or until the next timer. */
-static void idle(lr_worker *w, uint64_t deadline_ns)
+static void idle(lr_worker *w)
 {
     if (spin(w)) {
         if (lr_deque_count(&w->pool->workers[0].deque) > 1) wake_one(w->pool);
@@ -548,15 +562,14 @@ static void idle(lr_worker *w, uint64_t deadline_ns)
     atomic_fetch_or(&w->pool->asleep[w->index / 64], bit);
     if (atomic_load(&w->pool->draining)) lr_bed_wake(&w->pool->workers[0].bed);
     if (!something_to_do(w)) {
-        uint64_t timer = w->timer_count ? w->timers[0]->deadline_ns : LR_NEVER;
-        lr_bed_sleep(&w->bed, deadline_ns < timer ? deadline_ns : timer);
+        lr_bed_sleep(&w->bed, w->timer_count ? w->timers[0]->deadline_ns : LR_NEVER);
     }
     asleep_clear(w->pool, w->index);
 }
 
-void lr_pool_idle(lr_worker *w, uint64_t deadline_ns)
+void lr_pool_idle(lr_worker *w)
 {
-    idle(w, deadline_ns);
+    idle(w);
 }
 
 static void *worker_main(void *argument)
@@ -567,8 +580,12 @@ static void *worker_main(void *argument)
     char name[16];
     snprintf(name, sizeof name, "luarun/%u", w->index);
     pthread_setname_np(pthread_self(), name);
-    while (!atomic_load_explicit(&w->pool->stopping, memory_order_acquire))
-        if (!lr_pool_turn(w)) idle(w, LR_NEVER);
+    lr_fiber_of_thread(&w->root);
+    w->fiber = w->free_fibers;
+    w->free_fibers = NULL;
+    w->free_fiber_count = 0;
+    lr_fiber_switch(&w->root, w->fiber); /* until the loop ends, on whichever stack it then is */
+    lr_pool_fibers_free(w);
     w->pool->runner->close(w);
     lr_kernel_workers_free(w->kernel_state);
     w->kernel_state = NULL;
@@ -597,7 +614,6 @@ static bool start_thread(lr_worker *w)
     pthread_attr_t attr;
     sigset_t all, before;
     pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, STACK_BYTES);
     sigfillset(&all); /* signals of the program go to the script's thread */
     sigdelset(&all, SIGSEGV);
     sigdelset(&all, SIGBUS);
@@ -637,7 +653,7 @@ bool lr_pool_start(lr_pool *p, unsigned worker_count, const lr_runner *runner, c
     lr_self = &p->workers[0];
     prctl(PR_SET_TIMERSLACK, 1000);
     for (unsigned i = 1; i <= worker_count; i++)
-        if (!start_thread(&p->workers[i])) {
+        if (!lr_pool_may_block(&p->workers[i]) || !start_thread(&p->workers[i])) {
             snprintf(message, message_bytes, "worker thread %u of %u could not be started: %s", i, worker_count,
                      strerror(errno));
             return false;

@@ -17,6 +17,7 @@
 #define RUNTIME_POOL_H
 
 #include "runtime/deque.h"
+#include "runtime/fiber.h"
 #include "runtime/futex.h"
 #include "runtime/kernels.h"
 #include "runtime/park.h"
@@ -51,7 +52,12 @@ typedef struct lr_worker {
     size_t timer_count, timer_capacity;
     uint64_t random;   /* where to steal next */
     unsigned turn;
-    unsigned depth;    /* waits on this thread's stack inside each other */
+    unsigned depth;    /* tasks on the stack of the script's thread inside each other */
+    lr_fiber root;     /* the stack this thread was started with: only starts and ends the loop */
+    lr_fiber *fiber;   /* what runs now */
+    lr_fiber *free_fibers; /* each in the midst of the loop, ready to go on with it */
+    lr_fiber *dying;   /* left for good, to be freed by whoever runs next */
+    unsigned free_fiber_count;
     uint32_t allowance; /* submits left before max_pending is looked at again */
     lr_builder builder; /* for errors and kernels */
     lr_kernel_workers *kernel_state;
@@ -124,6 +130,8 @@ bool lr_pool_fail(lr_task *t, lr_err code, const char *message, const lr_value *
 /* The same, unless a worker has begun it. */
 void lr_pool_fail_unbegun(lr_task *t, lr_err code, const char *message);
 void lr_pool_fail_input(lr_task *t, const struct lr_input *in);
+/* The same while it waits: gives them back, or takes them without waiting for them. */
+void lr_pool_rest(lr_worker *w, const lr_task *t, bool rests);
 /* Takes the cpus that a task with cpu > 1 wants beside its own worker's, or gives them back. */
 void lr_pool_hold(lr_worker *w, lr_task *t, bool on);
 /* What a run of fn took, for its moving average. */
@@ -150,9 +158,19 @@ void lr_pool_deliver(lr_park *p);
 void lr_pool_deliver_later(lr_park *p, lr_wake *wake);
 /* Parks a coroutine: the runner returns to the loop afterwards, and resume is called later. */
 void lr_pool_park(lr_worker *w, lr_park *p);
-/* Waits on the calling thread's stack until p is woken, running other work meanwhile where this is
- * a worker. Returns the reason. */
+/* Waits where the caller stands until p is woken. A worker goes on with its loop on another stack;
+ * the script's thread sleeps. Returns the reason. In a worker lr_pool_may_block must have said yes
+ * before p was armed. */
 lr_park_reason lr_pool_block(lr_worker *w, lr_park *p);
+/* False: there is no stack left to go on with. */
+LR_MUST_USE bool lr_pool_may_block(lr_worker *w);
+/* Lets other work of the worker go first, where the caller stands. As for lr_pool_block. */
+void lr_pool_block_yield(lr_worker *w, lr_park *p);
+/* The loop, on a fiber of its own; ends by switching to the root. */
+void lr_pool_loop(void *worker);
+/* From a loop that has found p woken: goes on with p's stack. */
+void lr_pool_return_to(lr_worker *w, lr_park *p);
+void lr_pool_fibers_free(lr_worker *w);
 /* Runs t right here when nobody has begun it and it is known to be short. True: it has ended. */
 bool lr_pool_run_here(lr_worker *w, lr_task *t);
 /* Takes a park off its owner's lists before it goes on. */
@@ -161,7 +179,7 @@ void lr_pool_unpark(lr_worker *w, lr_park *p);
 void lr_pool_yield(lr_worker *w, lr_park *p);
 void lr_pool_fire_timers(lr_worker *w);
 void lr_pool_look_at_parked(lr_worker *w);
-void lr_pool_idle(lr_worker *w, uint64_t deadline_ns);
+void lr_pool_idle(lr_worker *w);
 /* Marks the parks of waiting threads that were woken, running nothing. False: none. */
 bool lr_pool_receive(lr_worker *w);
 /* Claims and runs a task taken from a queue. Takes over a count. */
