@@ -1,3 +1,4 @@
+/* What both ways of the codec share: identity maps, the index of modules, classes, errors, 64-bit integers. */
 #include "bindings/codec_internal.h"
 
 #include <stdlib.h>
@@ -52,6 +53,14 @@ int lr_idmap_add(lr_idmap *m, const void *key, uint32_t *number)
     return 0;
 }
 
+bool lr_idmap_find(const lr_idmap *m, const void *key, uint32_t *number)
+{
+    if (m->count == 0) return false;
+    const lr_idmap_entry *e = slot_of(m, key);
+    *number = e->number;
+    return e->generation == m->generation;
+}
+
 /* ---- the module index ----------------------------------------------------------------------------- */
 
 /* index[value] = "module\0field" for the value on the top, which is popped. The first name found stays. */
@@ -72,37 +81,47 @@ static void index_one(lua_State *L, int index, const char *module, const char *f
     lua_rawset(L, index);
 }
 
-/* The fields of the module on the top that are functions or tables. Of _G only what is C: what a script sets there does
- * not exist elsewhere. */
-static void index_fields(lua_State *L, int index, const char *module)
+/* Whether a global may travel by its name: what is C, and what lua/luarun/worker.lua puts in the place
+ * of C functions. What a script or a module sets does not exist elsewhere. */
+static bool is_standard_global(lua_State *L, int value, const char *name, bool is_script)
+{
+    if (lua_iscfunction(L, value)) return true;
+    if (is_script || !lua_isfunction(L, value)) return false;
+    return strcmp(name, "require") == 0 || strcmp(name, "print") == 0;
+}
+
+/* The fields of the module on the top that are functions or tables. */
+static void index_fields(lua_State *L, int index, const char *module, bool is_script)
 {
     bool globals = strcmp(module, "_G") == 0;
     lua_pushnil(L);
     while (lua_next(L, -2)) {
-        bool wanted = lua_iscfunction(L, -1) || (!globals && (lua_isfunction(L, -1) || lua_istable(L, -1)));
-        if (wanted && lua_type(L, -2) == LUA_TSTRING) {
+        const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
+        bool wanted = lua_isfunction(L, -1) || lua_istable(L, -1);
+        if (name && (globals ? is_standard_global(L, -1, name, is_script) : wanted)) {
             lua_pushvalue(L, -1);
-            index_one(L, index, module, lua_tostring(L, -3));
+            index_one(L, index, module, name);
         }
         lua_pop(L, 1);
     }
 }
 
-static size_t count_loaded(lua_State *L)
+/* Changes when a module is loaded, taken out or put in the place of another. */
+static uint64_t fingerprint(lua_State *L)
 {
-    size_t count = 0;
+    uint64_t print = 0;
     lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
     lua_pushnil(L);
     while (lua_next(L, -2)) {
-        count++;
+        print += lr_mix64((uint64_t)(uintptr_t)lua_topointer(L, -1) ^ (uint64_t)(uintptr_t)lua_topointer(L, -2));
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
-    return count;
+    return print;
 }
 
 /* Two passes: a module's own name for itself goes before another module's field. */
-static void build_index(lr_codec *c, lua_State *L)
+static void build_index(lr_codec *c, lua_State *L, bool is_script)
 {
     lua_newtable(L);
     int index = lua_gettop(L);
@@ -115,7 +134,7 @@ static void build_index(lr_codec *c, lua_State *L)
                 lua_pushvalue(L, -1);
                 index_one(L, index, module, "");
             } else if (module && pass == 1 && lua_istable(L, -1)) {
-                index_fields(L, index, module);
+                index_fields(L, index, module, is_script);
             }
             lua_pop(L, 1);
         }
@@ -123,7 +142,7 @@ static void build_index(lr_codec *c, lua_State *L)
     lua_pop(L, 1);
     luaL_unref(L, LUA_REGISTRYINDEX, c->ref_index);
     c->ref_index = luaL_ref(L, LUA_REGISTRYINDEX);
-    c->loaded_count = count_loaded(L);
+    c->loaded_print = fingerprint(L);
 }
 
 static bool look_up(lr_codec *c, lua_State *L, int value)
@@ -142,12 +161,10 @@ bool lr_codec_module_of(lr_state *S, lua_State *L, int value, lr_module_name *ou
     lr_codec *c = S->codec;
     luaL_checkstack(L, 12, "module index");
     if (value < 0) value += lua_gettop(L) + 1;
-    if (c->ref_index == LUA_NOREF) build_index(c, L);
-    if (!look_up(c, L, value)) {
-        if (count_loaded(L) == c->loaded_count) return false;
-        build_index(c, L);
-        if (!look_up(c, L, value)) return false;
-    }
+    if (c->ref_index == LUA_NOREF || (!c->index_checked && fingerprint(L) != c->loaded_print))
+        build_index(c, L, S->is_script);
+    c->index_checked = true;
+    if (!look_up(c, L, value)) return false;
     out->module = lua_tolstring(L, -1, &out->size_bytes);
     out->module_bytes = strlen(out->module);
     out->field = out->module + out->module_bytes + 1;
@@ -174,6 +191,7 @@ int lr_codec_class(lua_State *L)
     lua_pushvalue(L, 1);
     lua_pushvalue(L, 2);
     lua_rawset(L, -3);
+    S->codec->has_classes = true;
     lua_pushvalue(L, 2);
     return 1;
 }
@@ -225,6 +243,40 @@ void lr_error_push(lr_state *S, lua_State *L, lr_err code, const char *message)
     lua_setmetatable(L, -2);
 }
 
+/* ---- 64-bit integers ------------------------------------------------------------------------------ */
+
+static const char integer_chunk[] =
+    "local ffi = require 'ffi'\n"
+    "local i64, u64 = ffi.typeof 'int64_t', ffi.typeof 'uint64_t'\n"
+    "local i, u = ffi.typeof 'int64_t[1]', ffi.typeof 'uint64_t[1]'\n"
+    "local istype, copy, typeof, tostring = ffi.istype, ffi.copy, ffi.typeof, tostring\n"
+    "local function kind(v)\n"
+    "  if istype(i64, v) then return 1 end\n"
+    "  if istype(u64, v) then return 2 end\n"
+    /* not tostring(v): that may be anything */
+    "  return 0, ('C data (%s)'):format(tostring(typeof(v)):match('<(.*)>'))\n"
+    "end\n"
+    "local function make(unsigned, bytes)\n"
+    "  local v = unsigned and u() or i()\n"
+    "  copy(v, bytes, 8)\n"
+    "  return v[0]\n"
+    "end\n"
+    "return { kind = kind, make = make }\n";
+
+void lr_codec_push_integer(lua_State *L, const char *name)
+{
+    lua_getfield(L, LUA_REGISTRYINDEX, "luarun.integer");
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 1);
+        if (luaL_loadbuffer(L, integer_chunk, sizeof integer_chunk - 1, "=luarun.integer") != 0) lua_error(L);
+        lua_call(L, 0, 1);
+        lua_pushvalue(L, -1);
+        lua_setfield(L, LUA_REGISTRYINDEX, "luarun.integer");
+    }
+    lua_getfield(L, -1, name);
+    lua_remove(L, -2);
+}
+
 /* ---- life ----------------------------------------------------------------------------------------- */
 
 bool lr_codec_open(lr_state *S)
@@ -240,6 +292,8 @@ bool lr_codec_open(lr_state *S)
     lua_newtable(S->L);
     c->ref_class_fns = luaL_ref(S->L, LUA_REGISTRYINDEX);
     S->codec = c;
+    lr_encode_open(S);
+    lr_decode_open(S);
     return true;
 }
 

@@ -3,7 +3,8 @@
  * Keeps sharing and cycles within a message, shared upvalues too; names the place of what it cannot
  * send; never trusts a message. Strings above LR_BLOB_BYTES go into the object store and are
  * referred to. Writable tensors are copied into the store (value semantics), sealed ones referred to.
- * One codec a state. Thread: the state's. Blocks: never. */
+ * Both ways run under a pcall where a value holds more than itself, so that out of memory is a refusal and leaves
+ * the state as it was. One codec a state. Thread: the state's. Blocks: never (but a module may be loaded). */
 #ifndef BINDINGS_CODEC_H
 #define BINDINGS_CODEC_H
 
@@ -27,12 +28,12 @@ typedef enum lr_encode_flags {
  * On refusal: false, the builder is reset and a sentence is pushed on L:
  *   argument 2: t.env.reset: a C function (io.write) cannot be sent; pass its name or a module
  *   function instead
- * *code is then LR_ERR_NOT_SERIALIZABLE or LR_ERR_OUT_OF_MEMORY. Otherwise L's stack is as before. May raise
- * only Lua's own out of memory. */
+ * *code is then LR_ERR_NOT_SERIALIZABLE or LR_ERR_OUT_OF_MEMORY. Otherwise L's stack is as before. */
 bool lr_encode(lr_state *S, lua_State *L, int first, int count, lr_root root, unsigned flags, lr_err *code);
 
 /* Pushes the message's values on L and returns how many, or -1 with a sentence pushed instead, when the
- * message is malformed, a module cannot be loaded, ... The message stays the caller's. */
+ * message is malformed, a module cannot be loaded, ... The message stays the caller's. L may be a coroutine that
+ * has yielded. Short strings and numbers at the root are pushed unprotected: out of memory raises. */
 int lr_decode(lr_state *S, lua_State *L, const lr_value *message);
 
 /* Encodes the value at index into fn's body, in a message of its own while another may be half

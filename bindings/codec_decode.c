@@ -1,10 +1,19 @@
+/* The codec's way in: a message becomes values on a Lua stack.
+ *
+ * Nothing in a message is believed: counts, numbers and references are checked, and all tables together
+ * are given no more room at once than the message has bytes. Numbers and strings are pushed at once;
+ * whatever holds more than itself is made under a pcall. */
 #include "bindings/codec_internal.h"
 
-#include "runtime/task.h"
 #include "bindings/worker_state.h"
+#include "runtime/task.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+
+#define LEVELS_PER_STACK 1500 /* a C function may use 8,000 Lua stack slots; a level uses 3 at most */
+
+#define CLASSES_DEEP_MAX 32 /* classes being made inside each other */
 
 typedef struct cell {
     int function; /* its number in `met` */
@@ -18,13 +27,15 @@ typedef struct decoder {
     lr_object *const *refs;
     uint32_t ref_count;
     unsigned depth;
+    uint64_t left; /* values to be made at most: each is a byte at least */
+    uint64_t first, count; /* what the protected part makes: values first..count-1 */
     bool shared;   /* BACK and CELL occur: what is met is kept in the table `met` */
-    int met;       /* stack index */
+    int met;       /* index in the stack in use */
     int met_count;
     cell *cells;
     uint32_t cell_count, cell_capacity;
     const char *why; /* of a refusal */
-    char text[300];
+    char text[800];
 } decoder;
 
 static bool decode_value(decoder *d);
@@ -63,29 +74,16 @@ static bool decode_blob(decoder *d)
     return true;
 }
 
-/* 64-bit integers are cdata: made by a Lua function, kept in the registry. */
+/* 64-bit integers are cdata. */
 static bool decode_integer(decoder *d, bool is_unsigned)
 {
-    static const char chunk[] = "local ffi = require 'ffi'\n"
-                                "local i, u = ffi.typeof 'int64_t[1]', ffi.typeof 'uint64_t[1]'\n"
-                                "return function(unsigned, bytes)\n"
-                                "  local v = unsigned and u() or i()\n"
-                                "  ffi.copy(v, bytes, 8)\n"
-                                "  return v[0]\n"
-                                "end";
-    lua_State *L = d->L;
     const uint8_t *bytes = lr_read_bytes(&d->r, 8);
     if (!bytes) return bad(d, "an integer beyond the end");
-    lua_getfield(L, LUA_REGISTRYINDEX, "luarun.integer");
-    if (lua_isnil(L, -1)) {
-        lua_pop(L, 1);
-        if (luaL_loadstring(L, chunk) != 0 || lua_pcall(L, 0, 1, 0) != 0) return bad(d, "FFI is not there");
-        lua_pushvalue(L, -1);
-        lua_setfield(L, LUA_REGISTRYINDEX, "luarun.integer");
-    }
-    lua_pushboolean(L, is_unsigned);
-    lua_pushlstring(L, (const char *)bytes, 8);
-    return lua_pcall(L, 2, 1, 0) == 0 || bad(d, "an integer could not be made");
+    lr_codec_push_integer(d->L, "make");
+    lua_pushboolean(d->L, is_unsigned);
+    lua_pushlstring(d->L, (const char *)bytes, 8);
+    lua_call(d->L, 2, 1);
+    return true;
 }
 
 static bool decode_future(decoder *d)
@@ -108,13 +106,14 @@ static lr_fn *fn_or_self(decoder *d)
 
 static bool decode_remote(decoder *d)
 {
+    lua_State *L = d->L;
     lr_fn *fn = fn_or_self(d);
     if (!fn || !decode_value(d)) return bad(d, "a remote function without a function");
-    lr_options *options = NULL;
-    if (lua_istable(d->L, -1)) options = lr_options_from(d->S, d->L, lua_gettop(d->L), NULL);
-    lua_pop(d->L, 1);
-    lr_push_remote(d->S, d->L, fn, options);
-    lr_options_release(options);
+    if (!lua_isnil(L, -1) && !lua_istable(L, -1)) return bad(d, "options that are no table");
+    lr_push_remote(d->S, L, fn, NULL); /* first, so that the options have an owner */
+    lr_remote_ud *r = lua_touserdata(L, -1);
+    r->options = lr_options_from(d->S, L, lua_gettop(L) - 1, NULL);
+    lua_remove(L, -2);
     return true;
 }
 
@@ -158,99 +157,133 @@ static bool decode_back(decoder *d)
     return true;
 }
 
+static bool decode_item(decoder *d)
+{
+    if (d->r.end - d->r.p >= 9 && *d->r.p == LR_TAG_NUMBER) { /* without a call for the most common */
+        double v;
+        memcpy(&v, d->r.p + 1, 8);
+        d->r.p += 9;
+        lua_pushnumber(d->L, v);
+        return true;
+    }
+    return decode_value(d);
+}
+
 static bool decode_fields(decoder *d)
 {
     lua_State *L = d->L;
     uint32_t array = lr_read_u32(&d->r), pairs = lr_read_u32(&d->r);
-    uint64_t left = (uint64_t)(d->r.end - d->r.p);
-    if (!d->r.ok || (uint64_t)array + 2 * (uint64_t)pairs > left) return bad(d, "a table beyond the end");
+    uint64_t values = (uint64_t)array + 2 * (uint64_t)pairs;
+    if (!d->r.ok || values > d->left || array > INT32_MAX) return bad(d, "a table beyond the end");
+    d->left -= values;
     lua_createtable(L, (int)array, (int)pairs);
     meet(d);
     for (uint32_t i = 1; i <= array; i++) {
-        if (d->r.end - d->r.p >= 9 && *d->r.p == LR_TAG_NUMBER) { /* without a call for the most common */
-            double v;
-            memcpy(&v, d->r.p + 1, 8);
-            d->r.p += 9;
-            lua_pushnumber(L, v);
-        } else if (!decode_value(d)) {
-            return false;
-        }
+        if (!decode_item(d)) return false;
         lua_rawseti(L, -2, (int)i);
     }
     for (uint32_t i = 0; i < pairs; i++) {
-        if (!decode_value(d) || !decode_value(d)) return false;
-        bool usable = !lua_isnil(L, -2) &&
-                      !(lua_type(L, -2) == LUA_TNUMBER && lua_tonumber(L, -2) != lua_tonumber(L, -2));
-        if (!usable) return bad(d, "a key that is nil or not a number");
+        if (!decode_value(d) || !decode_item(d)) return false;
+        int type = lua_type(L, -2);
+        if (type == LUA_TNIL || (type == LUA_TNUMBER && lua_tonumber(L, -2) != lua_tonumber(L, -2)))
+            return bad(d, "a key that is nil or not a number");
         lua_rawset(L, -3);
     }
     return true;
 }
 
+/* Pushes the module of that name, the value at index. */
+static bool push_module(decoder *d, int name)
+{
+    lua_State *L = d->L;
+    const char *text = lua_tostring(L, name);
+    if (strcmp(text, "_G") == 0) {
+        lua_pushvalue(L, LUA_GLOBALSINDEX);
+        return true;
+    }
+    lua_getglobal(L, "require");
+    lua_pushvalue(L, name);
+    if (lua_pcall(L, 1, 1, 0) == 0) return true;
+    const char *why = lua_tostring(L, -1);
+    if (!why) why = luaL_typename(L, -1);
+    snprintf(d->text, sizeof d->text, "module '%.60s' cannot be loaded here: %.600s", text, why);
+    return bad(d, d->text);
+}
+
 static bool decode_module(decoder *d)
 {
     lua_State *L = d->L;
+    int name = lua_gettop(L) + 1, field = name + 1;
     if (!decode_value(d) || !decode_value(d)) return false;
-    if (lua_type(L, -1) != LUA_TSTRING || lua_type(L, -2) != LUA_TSTRING) return bad(d, "a module without a name");
-    const char *module = lua_tostring(L, -2), *field = lua_tostring(L, -1);
-    if (strcmp(module, "_G") == 0) {
-        lua_pushvalue(L, LUA_GLOBALSINDEX);
-    } else {
-        lua_getglobal(L, "require");
-        lua_pushvalue(L, -3);
-        if (lua_pcall(L, 1, 1, 0) != 0) {
-            snprintf(d->text, sizeof d->text, "module '%.60s' cannot be loaded here: %.200s", module,
-                lua_tostring(L, -1));
-            return bad(d, d->text);
-        }
+    if (lua_type(L, name) != LUA_TSTRING || lua_type(L, field) != LUA_TSTRING) return bad(d, "a module without a name");
+    if (!push_module(d, name)) return false;
+    bool whole = lua_objlen(L, field) == 0;
+    if (!whole && lua_istable(L, -1)) {
+        lua_pushvalue(L, field);
+        lua_rawget(L, -2);
+        lua_replace(L, -2);
+    } else if (!whole) {
+        lua_settop(L, field);
+        lua_pushnil(L);
     }
-    if (*field) {
-        if (lua_istable(L, -1)) lua_pushstring(L, field), lua_rawget(L, -2);
-        if (lua_isnil(L, -1) || lua_istable(L, -1) + lua_isfunction(L, -1) == 0) {
-            snprintf(d->text, sizeof d->text, "module '%.60s' has no '%.60s' here", module, field);
-            return bad(d, d->text);
-        }
-        lua_remove(L, -2);
+    if (!lua_istable(L, -1) && !lua_isfunction(L, -1)) {
+        snprintf(d->text, sizeof d->text, "module '%.60s' has no '%.60s' here", lua_tostring(L, name),
+                 lua_tostring(L, field));
+        return bad(d, d->text);
     }
-    lua_replace(L, -3);
-    lua_pop(L, 1);
+    lua_replace(L, name);
+    lua_settop(L, name);
     return true;
 }
 
-/* The receiver's own registration of the name goes before the shipped metatable. */
-static bool decode_class(decoder *d)
+/* Pushes the metatable of a class: the receiver's own registration of the name goes before the shipped one. */
+static bool push_class(decoder *d, lr_fn *fn, int name)
 {
     lua_State *L = d->L;
-    lr_fn *fn = fn_or_self(d);
-    if (!fn || !decode_value(d) || lua_type(L, -1) != LUA_TSTRING) return bad(d, "a class without a name");
-    lua_rawgeti(L, LUA_REGISTRYINDEX, d->S->codec->ref_class_by_name);
-    lua_pushvalue(L, -2);
+    lr_codec *c = d->S->codec;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, c->ref_class_by_name);
+    lua_pushvalue(L, name);
     lua_rawget(L, -2);
-    if (lua_istable(L, -1) && d->S->is_script) {
-        lua_replace(L, -3);
-        lua_pop(L, 1);
-        return true;
-    }
-    lua_pop(L, 2);
-    if (!lr_push_function(d->S, L, fn)) {
-        snprintf(d->text, sizeof d->text, "%s", lua_tostring(L, -1));
+    lua_remove(L, -2);
+    if (lua_istable(L, -1)) return true;
+    lua_pop(L, 1);
+    if (c->classes_deep >= CLASSES_DEEP_MAX) return bad(d, "classes that hold objects of each other");
+    c->classes_deep++;
+    bool made = lr_push_function(d->S, L, fn);
+    c->classes_deep--;
+    if (!made) {
+        const char *why = lua_tostring(L, -1);
+        snprintf(d->text, sizeof d->text, "%s", why ? why : "its class could not be made");
         return bad(d, d->text);
     }
     if (!lua_istable(L, -1)) return bad(d, "a class that is no table");
     /* objects that are sent on from here travel under the same name */
-    lua_rawgeti(L, LUA_REGISTRYINDEX, d->S->codec->ref_class_names);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, c->ref_class_names);
     lua_pushvalue(L, -2);
-    lua_pushvalue(L, -4);
+    lua_pushvalue(L, name);
     lua_rawset(L, -3);
     lua_pop(L, 1);
-    lua_remove(L, -2);
+    c->has_classes = true;
+    return true;
+}
+
+static bool decode_class(decoder *d)
+{
+    lua_State *L = d->L;
+    lr_fn *fn = fn_or_self(d);
+    int name = lua_gettop(L) + 1;
+    if (!fn || fn == d->S->decoding_fn) return bad(d, "a class without a body");
+    if (!decode_value(d) || lua_type(L, name) != LUA_TSTRING) return bad(d, "a class without a name");
+    if (!push_class(d, fn, name)) return false;
+    lua_replace(L, name);
     return true;
 }
 
 static bool decode_object(decoder *d)
 {
     uint8_t tag = d->r.p < d->r.end ? *d->r.p : 0;
-    if ((tag != LR_TAG_MODULE && tag != LR_TAG_CLASS) || !decode_value(d)) return bad(d, "an object without a class");
+    bool class = tag == LR_TAG_MODULE || tag == LR_TAG_CLASS || tag == LR_TAG_BACK;
+    if (!class || !decode_value(d)) return bad(d, "an object without a class");
     if (!lua_istable(d->L, -1)) return bad(d, "an object whose class is no table");
     tag = d->r.p < d->r.end ? *d->r.p : 0;
     if (tag != LR_TAG_TABLE || !decode_value(d)) return bad(d, "an object without fields");
@@ -379,10 +412,49 @@ static bool decode_tag(decoder *d, uint8_t tag)
     return bad(d, "a value of no kind");
 }
 
-static bool decode_value(decoder *d)
+static int on_fresh_stack(lua_State *L)
 {
-    uint8_t tag = lr_read_u8(&d->r);
-    if (!d->r.ok) return bad(d, "a value beyond the end");
+    decoder *d = lua_touserdata(L, 1);
+    int tag = (int)lua_tointeger(L, 2);
+    d->L = L;
+    d->met = 3;
+    return decode_tag(d, (uint8_t)tag) ? 1 : 0;
+}
+
+/* Goes on in a coroutine made for it. */
+static bool decode_deeper(decoder *d, uint8_t tag)
+{
+    lua_State *outer = d->L, *L = lua_newthread(outer);
+    int met = d->met;
+    lua_pushcfunction(L, on_fresh_stack);
+    lua_pushlightuserdata(L, d);
+    lua_pushinteger(L, tag);
+    if (d->shared) {
+        lua_pushvalue(outer, met);
+        lua_xmove(outer, L, 1);
+    }
+    int status = lua_pcall(L, d->shared ? 3 : 2, 1, 0);
+    d->L = outer;
+    d->met = met;
+    lua_xmove(L, outer, 1);
+    lua_remove(outer, -2);
+    if (status != 0) lua_error(outer);
+    return d->r.ok;
+}
+
+static bool decode_nested(decoder *d, uint8_t tag)
+{
+    if (++d->depth > LR_VALUE_DEPTH_MAX) return bad(d, "it is nested more than 5000 deep");
+    if (!lua_checkstack(d->L, 16)) return bad(d, "not enough memory");
+    bool done = d->depth % LEVELS_PER_STACK ? decode_tag(d, tag) : decode_deeper(d, tag);
+    d->depth--;
+    return done;
+}
+
+/* True when the value is one that is pushed at once. *done: whether it was whole. */
+static bool decode_simple(decoder *d, uint8_t tag, bool *done)
+{
+    *done = true;
     if (tag & LR_TAG_SMALL) {
         lua_pushnumber(d->L, tag & 0x7f);
         return true;
@@ -391,37 +463,129 @@ static bool decode_value(decoder *d)
     case LR_TAG_NIL: lua_pushnil(d->L); return true;
     case LR_TAG_FALSE:
     case LR_TAG_TRUE: lua_pushboolean(d->L, tag == LR_TAG_TRUE); return true;
-    case LR_TAG_NUMBER: lua_pushnumber(d->L, lr_read_f64(&d->r)); return d->r.ok || bad(d, "a number beyond the end");
-    case LR_TAG_STRING: return decode_string(d);
-    default: break;
+    case LR_TAG_NUMBER:
+        lua_pushnumber(d->L, lr_read_f64(&d->r));
+        *done = d->r.ok || bad(d, "a number beyond the end");
+        return true;
+    case LR_TAG_STRING: *done = decode_string(d); return true;
+    default: return false;
     }
-    if (++d->depth > LR_VALUE_DEPTH_MAX || !lua_checkstack(d->L, 16)) return bad(d, "it is nested too deep");
-    bool done = decode_tag(d, tag);
-    d->depth--;
+}
+
+static bool decode_value(decoder *d)
+{
+    bool done;
+    uint8_t tag = lr_read_u8(&d->r);
+    if (!d->r.ok) return bad(d, "a value beyond the end");
+    return decode_simple(d, tag, &done) ? done : decode_nested(d, tag);
+}
+
+/* Argument: the decoder. The values from first on. */
+static int decode_protected(lua_State *L)
+{
+    decoder *d = lua_touserdata(L, 1);
+    d->L = L;
+    if (!lua_checkstack(L, (int)(d->count - d->first) + 20)) return bad(d, "not enough memory");
+    if (d->shared) {
+        lua_newtable(L);
+        d->met = lua_gettop(L);
+    }
+    for (uint64_t i = d->first; i < d->count; i++)
+        if (!decode_value(d)) return 0;
+    return (int)(d->count - d->first);
+}
+
+/* A coroutine that nothing else uses now. Its place in the registry: *ref. */
+static lua_State *take_thread(lr_state *S, int *ref)
+{
+    lr_codec *c = S->codec;
+    lua_State *thread = c->spare;
+    *ref = c->ref_spare;
+    c->spare = NULL;
+    if (thread) return thread;
+    thread = lua_newthread(S->L);
+    *ref = luaL_ref(S->L, LUA_REGISTRYINDEX);
+    return thread;
+}
+
+static void give_thread(lr_state *S, lua_State *thread, int ref)
+{
+    lr_codec *c = S->codec;
+    lua_settop(thread, 0);
+    if (c->spare) {
+        luaL_unref(S->L, LUA_REGISTRYINDEX, ref);
+        return;
+    }
+    c->spare = thread;
+    c->ref_spare = ref;
+}
+
+/* The values from first on, onto L, or the reason in d. */
+static bool decode_caught(decoder *d, lua_State *L)
+{
+    int top = lua_gettop(L);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, d->S->codec->ref_decode);
+    lua_pushlightuserdata(L, d);
+    if (lua_pcall(L, 1, LUA_MULTRET, 0) != 0) {
+        const char *why = lua_tostring(L, -1);
+        snprintf(d->text, sizeof d->text, "%s", why ? why : luaL_typename(L, -1));
+        d->why = NULL;
+        bad(d, d->text);
+    }
+    free(d->cells);
+    if (!d->r.ok) lua_settop(L, top);
+    return d->r.ok;
+}
+
+/* The same where L may be a coroutine that has yielded: an error caught on it would make it forget that. */
+static bool decode_rest(decoder *d, lua_State *L)
+{
+    if (lua_status(L) != LUA_YIELD) return decode_caught(d, L);
+    int ref;
+    lua_State *thread = take_thread(d->S, &ref);
+    bool done = decode_caught(d, thread);
+    if (done) lua_xmove(thread, L, lua_gettop(thread));
+    give_thread(d->S, thread, ref);
     return done;
+}
+
+static bool decode_roots(decoder *d, lua_State *L)
+{
+    if (d->count > LUAI_MAXCSTACK - 20 || !lua_checkstack(L, (int)d->count + 16)) return bad(d, "too many values");
+    for (; d->first < d->count; d->first++) {
+        bool done;
+        const uint8_t *at = d->r.p;
+        uint8_t tag = lr_read_u8(&d->r);
+        if (!d->r.ok) return bad(d, "a value beyond the end");
+        if (decode_simple(d, tag, &done)) {
+            if (!done) return false;
+            continue;
+        }
+        d->r.p = at;
+        bool all = decode_rest(d, L);
+        d->L = L;
+        return all;
+    }
+    return true;
 }
 
 int lr_decode(lr_state *S, lua_State *L, const lr_value *message)
 {
     if (lr_value_is_empty(message)) return 0;
     decoder d = {.S = S, .L = L, .r = lr_value_reader(message), .refs = lr_value_refs(message),
-                 .ref_count = lr_value_ref_count(message)};
+                 .ref_count = lr_value_ref_count(message), .left = message->size_bytes};
     int top = lua_gettop(L);
     d.shared = d.r.end > d.r.p && (*d.r.p & LR_VALUE_SHARED);
-    uint64_t count = lr_read_header(&d.r);
-    bool done = d.r.ok && count < 1000000 && lua_checkstack(L, (int)count + 16);
-    if (done && d.shared) {
-        lua_newtable(L);
-        d.met = lua_gettop(L);
-    }
-    for (uint64_t i = 0; done && i < count; i++)
-        done = decode_value(&d);
-    free(d.cells);
-    if (!done) {
-        lua_settop(L, top);
-        lua_pushfstring(L, "a value could not be taken in: %s", d.why ? d.why : "it is malformed");
-        return -1;
-    }
-    if (d.met) lua_remove(L, d.met);
-    return (int)count;
+    d.count = lr_read_header(&d.r);
+    bool done = d.r.ok && decode_roots(&d, L);
+    if (done && d.r.p == d.r.end) return (int)d.count;
+    lua_settop(L, top);
+    lua_pushfstring(L, "a value could not be taken in: %s", d.why ? d.why : "it is malformed");
+    return -1;
+}
+
+void lr_decode_open(lr_state *S)
+{
+    lua_pushcfunction(S->L, decode_protected);
+    S->codec->ref_decode = luaL_ref(S->L, LUA_REGISTRYINDEX);
 }

@@ -1,16 +1,24 @@
+/* The codec's way out: values on a Lua stack become a message in the state's builder.
+ *
+ * It walks a value once, writes what it meets and numbers tables, functions and upvalue cells; the
+ * decoder numbers in the same order. It runs under a pcall, so that out of memory at any point leaves the state as it was. */
 #include "bindings/codec_internal.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #define FUNCTION_BYTES_MAX (16u << 20) /* a function with its upvalues: beyond this, data was caught by mistake */
 #define PATH_BYTES 512
+#define LEVELS_PER_STACK 1500 /* a C function may use 8,000 Lua stack slots; a level uses 4 at most */
 #define TYPE_CDATA 10 /* LuaJIT's own type, without a name in lua.h */
 
 /* Where in a message a value is: a step for each table or function around it, innermost first. */
 typedef struct step {
     const struct step *up;
+    lua_State *L;        /* whose stack the indices are of */
     int key;             /* stack index of the key, or 0 */
+    bool is_key;         /* the value is the key itself */
     const char *upvalue; /* name of the upvalue, or NULL */
     int function;        /* whose: stack index */
 } step;
@@ -23,67 +31,89 @@ typedef struct encoder {
     lr_root root;
     int number; /* of the root value, 1-based */
     unsigned flags, depth, in_function;
+    size_t stored_bytes; /* of strings that went to the object store */
     bool shared; /* a BACK or CELL was written */
     lr_err code;
 } encoder;
 
 static bool encode_value(encoder *e, int index, const step *at);
+static bool encode_level(encoder *e, int index, const step *at);
 
 /* ---- refusals ------------------------------------------------------------------------------------- */
 
-static void add_key(lua_State *L, int key, char *path, size_t *used)
+static void add_text(char *path, size_t *used, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static void add_text(char *path, size_t *used, const char *format, ...)
 {
+    va_list arguments;
     size_t room = PATH_BYTES - *used;
-    int n;
-    if (lua_type(L, key) == LUA_TSTRING) {
-        const char *s = lua_tostring(L, key);
-        bool word = (*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') || *s == '_';
-        for (const char *p = s; *p; p++)
-            word = word && ((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') ||
-                            *p == '_');
-        n = snprintf(path + *used, room, word ? ".%.60s" : "[\"%.60s\"]", s);
-    } else if (lua_type(L, key) == LUA_TNUMBER) {
-        n = snprintf(path + *used, room, "[%.14g]", lua_tonumber(L, key));
-    } else {
-        n = snprintf(path + *used, room, "[a %s]", luaL_typename(L, key));
-    }
+    va_start(arguments, format);
+    int n = vsnprintf(path + *used, room, format, arguments);
+    va_end(arguments);
     if (n > 0) *used += (size_t)n < room ? (size_t)n : room - 1;
 }
 
-static void add_step(encoder *e, const step *s, char *path, size_t *used)
+static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
+
+static bool is_word(const char *s)
+{
+    if (!is_letter(*s)) return false;
+    while (is_letter(*s) || (*s >= '0' && *s <= '9'))
+        s++;
+    return *s == 0;
+}
+
+/* ".name", "[1]", "[\"two words\"]", "[a table]". `first`: at the start of a path, where a name has no dot. */
+static void add_key(const step *s, bool first, char *path, size_t *used)
+{
+    int type = lua_type(s->L, s->key);
+    if (type == LUA_TSTRING) {
+        const char *name = lua_tostring(s->L, s->key);
+        if (is_word(name))
+            add_text(path, used, first ? "%.60s" : ".%.60s", name);
+        else
+            add_text(path, used, "[\"%.60s\"]", name);
+    } else if (type == LUA_TNUMBER) {
+        add_text(path, used, "[%.14g]", lua_tonumber(s->L, s->key));
+    } else if (type == LUA_TBOOLEAN) {
+        add_text(path, used, "[%s]", lua_toboolean(s->L, s->key) ? "true" : "false");
+    } else {
+        add_text(path, used, s->is_key ? "[a key]" : "[a %s]", luaL_typename(s->L, s->key));
+    }
+}
+
+static void add_step(const step *s, char *path, size_t *used)
 {
     if (!s) return;
-    add_step(e, s->up, path, used);
+    add_step(s->up, path, used);
     if (s->key) {
-        add_key(e->L, s->key, path, used);
+        bool after_upvalue = s->up && !s->up->key;
+        if (after_upvalue) add_text(path, used, ": ");
+        add_key(s, !s->up || after_upvalue, path, used);
         return;
     }
     lua_Debug ar;
-    lua_pushvalue(e->L, s->function);
-    lua_getinfo(e->L, ">S", &ar);
-    size_t room = PATH_BYTES - *used;
-    int n = snprintf(path + *used, room, "%supvalue '%.60s' of function <%.80s:%d>", *used ? ": " : "", s->upvalue,
-                     ar.short_src, ar.linedefined);
-    if (n > 0) *used += (size_t)n < room ? (size_t)n : room - 1;
+    lua_pushvalue(s->L, s->function);
+    lua_getinfo(s->L, ">S", &ar);
+    add_text(path, used, "%supvalue '%.60s' of function <%.80s:%d>", *used ? ": " : "", s->upvalue, ar.short_src,
+             ar.linedefined);
 }
 
 /* Pushes "argument 2: t.env.reset: WHY" in the place of everything the encoder has on the stack; false. */
 static bool refuse(encoder *e, const step *at, lr_err code, const char *why)
 {
     static const char *const roots[] = {"argument", "result", "", "value"};
-    char path[PATH_BYTES] = "", *shown = path;
+    char path[PATH_BYTES] = "";
     size_t used = 0;
     luaL_checkstack(e->L, 8, "refusal");
-    add_step(e, at, path, &used);
-    if (*shown == '.') shown++;
+    add_step(at, path, &used);
     e->code = code;
-    const char *colon = *shown ? ": " : "";
+    const char *colon = *path ? ": " : "";
     if (e->root == LR_ROOT_UPVALUE)
-        lua_pushfstring(e->L, "%s%s%s", shown, colon, why);
+        lua_pushfstring(e->L, "%s%s%s", path, colon, why);
     else if (e->root == LR_ROOT_VALUE)
-        lua_pushfstring(e->L, "value: %s%s%s", shown, colon, why);
+        lua_pushfstring(e->L, "value: %s%s%s", path, colon, why);
     else
-        lua_pushfstring(e->L, "%s %d: %s%s%s", roots[e->root], e->number, shown, colon, why);
+        lua_pushfstring(e->L, "%s %d: %s%s%s", roots[e->root], e->number, path, colon, why);
     return false;
 }
 
@@ -117,6 +147,7 @@ static bool encode_bytes(encoder *e, const step *at, const char *bytes, size_t s
     if (!buffer) return refuse(e, at, LR_ERR_OUT_OF_MEMORY, message);
     memcpy(buffer->data, bytes, size_bytes);
     lr_buffer_seal(buffer);
+    e->stored_bytes += size_bytes;
     lr_builder_u8(e->b, LR_TAG_BLOB);
     lr_builder_varint(e->b, lr_builder_ref(e->b, &buffer->base));
     lr_builder_varint(e->b, size_bytes);
@@ -134,20 +165,17 @@ static void encode_module(encoder *e, const lr_module_name *name)
 static bool encode_cdata(encoder *e, int index, const step *at)
 {
     lua_State *L = e->L;
-    lua_getglobal(L, "tostring");
+    lr_codec_push_integer(L, "kind");
     lua_pushvalue(L, index);
-    lua_call(L, 1, 1);
-    size_t length;
-    const char *text = lua_tolstring(L, -1, &length);
-    bool number = text && length > 2 && strcmp(text + length - 2, "LL") == 0;
-    bool is_unsigned = number && length > 3 && text[length - 3] == 'U';
-    if (!number) {
+    lua_call(L, 1, 2);
+    int kind = (int)lua_tointeger(L, -2);
+    if (kind == 0) {
         char what[120];
-        snprintf(what, sizeof what, "C data (%.80s)", text ? text : "cdata");
+        snprintf(what, sizeof what, "%.100s", lua_tostring(L, -1));
         return cannot(e, at, what, "send numbers, a string of its bytes, or a tensor");
     }
-    lua_pop(L, 1);
-    lr_builder_u8(e->b, is_unsigned ? LR_TAG_UINT64 : LR_TAG_INT64);
+    lua_pop(L, 2);
+    lr_builder_u8(e->b, kind == 2 ? LR_TAG_UINT64 : LR_TAG_INT64);
     lr_builder_bytes(e->b, lua_topointer(L, index), 8);
     return true;
 }
@@ -220,7 +248,7 @@ static bool encode_fields(encoder *e, int index, const step *at)
     lr_builder_commit(e->b, p + 9);
     size_t counts_at = e->b->size_bytes - 8;
     uint32_t counts[2] = {0, 0}; /* in the array, pairs */
-    step below = {.up = at, .key = lua_gettop(L) + 1};
+    step below = {.up = at, .L = L, .key = lua_gettop(L) + 1};
     lua_pushnil(L);
     while (lua_next(L, index)) {
         int value = below.key + 1;
@@ -228,7 +256,9 @@ static bool encode_fields(encoder *e, int index, const step *at)
             counts[0]++;
         } else {
             counts[1]++;
+            below.is_key = true;
             if (!encode_value(e, below.key, &below)) return false;
+            below.is_key = false;
         }
         if (lua_type(L, value) == LUA_TNUMBER) { /* without a call for the most common */
             double v = lua_tonumber(L, value);
@@ -259,7 +289,7 @@ static void encode_text_field(encoder *e, int index, const char *name)
 static bool encode_field(encoder *e, int index, const char *name, const step *at)
 {
     lua_pushstring(e->L, name);
-    step below = {.up = at, .key = lua_gettop(e->L)};
+    step below = {.up = at, .L = e->L, .key = lua_gettop(e->L)};
     lua_getfield(e->L, index, name);
     if (!encode_value(e, below.key + 1, &below)) return false;
     lua_settop(e->L, below.key - 1);
@@ -288,76 +318,101 @@ static bool encode_error(encoder *e, int index, const step *at)
     return encode_field(e, index, "cause", at) && encode_field(e, index, "value", at);
 }
 
-/* A class that lr.class knows: its metatable travels as the body of an lr_fn, made once for each
- * state. name is on the top. */
+static bool encode_back(encoder *e, uint32_t number)
+{
+    e->shared = true;
+    lr_builder_u8(e->b, LR_TAG_BACK);
+    lr_builder_varint(e->b, number);
+    return true;
+}
+
+/* Pushes the name under which the metatable is registered (lr.class), or nothing. */
+static bool push_class_name(encoder *e, int metatable)
+{
+    lua_State *L = e->L;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, e->codec->ref_class_names);
+    lua_pushvalue(L, metatable);
+    lua_rawget(L, -2);
+    lua_remove(L, -2);
+    if (lua_type(L, -1) == LUA_TSTRING) return true;
+    lua_pop(L, 1);
+    return false;
+}
+
+/* A class that lr.class knows, its name on the top (popped): its metatable travels as the body of an
+ * lr_fn, made once for each state. Inside that very body the class is the table met first. */
 static bool encode_class(encoder *e, int metatable, const step *at)
 {
+    lua_State *L = e->L;
+    uint32_t number;
     lr_err code;
-    lr_fn *fn = lr_codec_class_fn(e->S, e->L, metatable, &code);
-    if (!fn) return refuse(e, at, code, lua_tostring(e->L, -1));
+    if (lr_idmap_find(&e->codec->tables, lua_topointer(L, metatable), &number)) {
+        lua_pop(L, 1);
+        return encode_back(e, number);
+    }
+    lr_fn *fn = lr_codec_class_fn(e->S, L, metatable, &code);
+    if (!fn) return refuse(e, at, code, lua_tostring(L, -1));
     lr_builder_u8(e->b, LR_TAG_CLASS);
     lr_builder_varint(e->b, fn == e->S->encoding_fn ? 0 : (uint64_t)lr_builder_ref(e->b, &fn->base) + 1);
     size_t length;
-    const char *name = lua_tolstring(e->L, -1, &length);
+    const char *name = lua_tolstring(L, -1, &length);
     lr_builder_string(e->b, name, length);
+    lua_pop(L, 1);
     return true;
 }
 
 /* The class of the table at index, whose metatable is on the top. The stack is as before afterwards. */
 static bool encode_metatable(encoder *e, const step *at)
 {
-    lua_State *L = e->L;
-    int metatable = lua_gettop(L);
+    int metatable = lua_gettop(e->L);
     lr_module_name name;
     lr_builder_u8(e->b, LR_TAG_OBJECT);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, e->codec->ref_class_names);
-    lua_pushvalue(L, metatable);
-    lua_rawget(L, -2);
-    if (lua_type(L, -1) == LUA_TSTRING) {
-        if (!encode_class(e, metatable, at)) return false;
-    } else if (lr_codec_module_of(e->S, L, metatable, &name)) {
-        encode_module(e, &name);
-    } else {
+    if (push_class_name(e, metatable)) return encode_class(e, metatable, at);
+    if (!lr_codec_module_of(e->S, e->L, metatable, &name))
         return cannot(e, at, "a table with a metatable that is neither a loaded module's nor registered",
                       "register it with lr.class(name, metatable)");
+    encode_module(e, &name);
+    return true;
+}
+
+/* True when the table goes by its name, as a module (where code holds on to it, or it has a metatable)
+ * or as a class. *done: whether that went well. Named tables have no number in the message. */
+static bool encode_named(encoder *e, int index, bool maybe_module, const step *at, bool *done)
+{
+    lr_module_name name;
+    *done = true;
+    if (maybe_module && lr_codec_module_of(e->S, e->L, index, &name)) {
+        encode_module(e, &name);
+        return true;
     }
-    lua_settop(L, metatable);
+    bool is_body = at == NULL && (e->flags & LR_ENCODE_CODE); /* of a class: here it is spelled out */
+    if (is_body || !e->codec->has_classes || !push_class_name(e, index)) return false;
+    *done = encode_class(e, index, at);
     return true;
 }
 
 static bool encode_table(encoder *e, int index, const step *at)
 {
     lua_State *L = e->L;
+    const void *address = lua_topointer(L, index);
+    bool done, object = lua_getmetatable(L, index), error = object && lua_topointer(L, -1) == e->S->mt_error;
     uint32_t number;
-    int known = lr_idmap_add(&e->codec->tables, lua_topointer(L, index), &number);
+    if (!error && (object || e->in_function || e->codec->has_classes)) {
+        if (lr_idmap_find(&e->codec->tables, address, &number)) {
+            if (object) lua_pop(L, 1);
+            return encode_back(e, number);
+        }
+        if (encode_named(e, index, object || e->in_function, at, &done)) {
+            if (done && object) lua_pop(L, 1);
+            return done;
+        }
+    }
+    int known = lr_idmap_add(&e->codec->tables, address, &number);
     if (known < 0) return no_memory(e, at);
-    if (known) {
-        e->shared = true;
-        lr_builder_u8(e->b, LR_TAG_BACK);
-        lr_builder_varint(e->b, number);
-        return true;
-    }
-    if (lua_getmetatable(L, index)) {
-        if (lua_topointer(L, -1) == e->S->mt_error) {
-            lua_pop(L, 1);
-            return encode_error(e, index, at);
-        }
-        lr_module_name name;
-        if (lr_codec_module_of(e->S, L, index, &name)) {
-            lua_pop(L, 1);
-            encode_module(e, &name);
-            return true;
-        }
-        if (!encode_metatable(e, at)) return false;
-        lua_pop(L, 1);
-    } else if (e->in_function) { /* data that a function holds on to may be a module */
-        lr_module_name name;
-        if (lr_codec_module_of(e->S, L, index, &name)) {
-            encode_module(e, &name);
-            return true;
-        }
-    }
-    return encode_fields(e, index, at);
+    if (object && !known && !error && !encode_metatable(e, at)) return false;
+    if (object) lua_pop(L, 1);
+    if (known) return encode_back(e, number);
+    return error ? encode_error(e, index, at) : encode_fields(e, index, at);
 }
 
 /* ---- functions ------------------------------------------------------------------------------------ */
@@ -395,15 +450,26 @@ static bool encode_upvalue(encoder *e, int function, int i, const step *at, size
         lua_pop(L, 1);
         return true;
     }
-    size_t before = e->b->size_bytes;
-    step below = {.up = at, .upvalue = name && *name ? name : "?", .function = function};
+    size_t before = e->b->size_bytes + e->stored_bytes;
+    step below = {.up = at, .L = L, .upvalue = name && *name ? name : "?", .function = function};
     if (!encode_value(e, lua_gettop(L), &below)) return false;
     lua_pop(L, 1);
-    if (e->b->size_bytes - before > *largest) {
-        *largest = e->b->size_bytes - before;
+    size_t size_bytes = e->b->size_bytes + e->stored_bytes - before;
+    if (size_bytes > *largest) {
+        *largest = size_bytes;
         *fattest = below.upvalue;
     }
     return true;
+}
+
+/* Everything that a function drags along counts, strings in the store too. */
+static bool check_function_size(encoder *e, size_t size_bytes, size_t largest, const char *fattest, const step *at)
+{
+    if (size_bytes <= FUNCTION_BYTES_MAX) return true;
+    char what[200];
+    snprintf(what, sizeof what, "a function of %.1f MB, most of it upvalue '%.60s' (%.1f MB),",
+             (double)size_bytes / 1e6, fattest, (double)largest / 1e6);
+    return cannot(e, at, what, "lr.put the data once and pass the future as an argument");
 }
 
 static bool encode_lua_function(encoder *e, int index, const step *at)
@@ -414,7 +480,7 @@ static bool encode_lua_function(encoder *e, int index, const step *at)
     lua_getinfo(L, ">u", &ar);
     lr_code *code = dump(L, index);
     if (!code) return no_memory(e, at);
-    size_t start = e->b->size_bytes, largest = 0;
+    size_t start = e->b->size_bytes + e->stored_bytes, code_bytes = code->size_bytes, largest = 0;
     const char *fattest = "?";
     lr_builder_u8(e->b, LR_TAG_FUNCTION);
     lr_builder_varint(e->b, lr_builder_ref(e->b, &code->base));
@@ -424,11 +490,7 @@ static bool encode_lua_function(encoder *e, int index, const step *at)
     for (int i = 1; i <= ar.nups; i++)
         if (!encode_upvalue(e, index, i, at, &largest, &fattest)) return false;
     e->in_function--;
-    if (e->b->size_bytes - start <= FUNCTION_BYTES_MAX) return true;
-    char what[200];
-    snprintf(what, sizeof what, "a function of %.1f MB, most of it upvalue '%.60s' (%.1f MB),",
-             (double)(e->b->size_bytes - start) / 1e6, fattest, (double)largest / 1e6);
-    return cannot(e, at, what, "lr.put the data once and pass the future as an argument");
+    return check_function_size(e, e->b->size_bytes + e->stored_bytes - start + code_bytes, largest, fattest, at);
 }
 
 static bool encode_function(encoder *e, int index, const step *at)
@@ -436,35 +498,70 @@ static bool encode_function(encoder *e, int index, const step *at)
     lua_State *L = e->L;
     lr_module_name name;
     bool in_module = lr_codec_module_of(e->S, L, index, &name);
-    if (in_module && (e->in_function || !lua_iscfunction(L, index))) {
+    bool global = in_module && strcmp(name.module, "_G") == 0;
+    bool by_name_only = global || lua_iscfunction(L, index); /* a worker's print is in Lua, to users it is the same */
+    if (in_module && (e->in_function || !by_name_only)) {
         encode_module(e, &name);
         return true;
     }
-    if (lua_iscfunction(L, index)) {
+    if (by_name_only) {
         char what[160] = "a C function";
         if (in_module)
-            snprintf(what, sizeof what, "a C function (%.60s%s%.60s)", strcmp(name.module, "_G") ? name.module : "",
-                     *name.field && strcmp(name.module, "_G") ? "." : "", name.field);
+            snprintf(what, sizeof what, "a C function (%.60s%s%.60s)", global ? "" : name.module,
+                     *name.field && !global ? "." : "", name.field);
         return cannot(e, at, what, "pass its name or a module function instead");
     }
     uint32_t number;
     int known = lr_idmap_add(&e->codec->tables, lua_topointer(L, index), &number);
     if (known < 0) return no_memory(e, at);
-    if (!known) return encode_lua_function(e, index, at);
-    e->shared = true;
-    lr_builder_u8(e->b, LR_TAG_BACK);
-    lr_builder_varint(e->b, number);
-    return true;
+    return known ? encode_back(e, number) : encode_lua_function(e, index, at);
 }
 
 /* ---- any value ------------------------------------------------------------------------------------ */
+
+typedef struct fresh_stack {
+    encoder *e;
+    const step *at;
+    bool done;
+} fresh_stack;
+
+static int on_fresh_stack(lua_State *L)
+{
+    fresh_stack *f = lua_touserdata(L, 2);
+    f->e->L = L;
+    f->done = encode_level(f->e, 1, f->at);
+    return f->done ? 0 : 1;
+}
+
+/* Goes on in a coroutine made for it: the steps keep their indices into the stacks they were made on. */
+static bool encode_deeper(encoder *e, int index, const step *at)
+{
+    fresh_stack f = {.e = e, .at = at};
+    lua_State *outer = e->L, *L = lua_newthread(outer);
+    lua_pushcfunction(L, on_fresh_stack);
+    lua_pushvalue(outer, index);
+    lua_xmove(outer, L, 1);
+    lua_pushlightuserdata(L, &f);
+    int status = lua_pcall(L, 2, 1, 0);
+    e->L = outer;
+    lua_xmove(L, outer, 1); /* a sentence, or nil */
+    lua_remove(outer, -2);
+    if (status != 0) lua_error(outer);
+    if (f.done) lua_pop(outer, 1);
+    return f.done;
+}
+
+static bool encode_level(encoder *e, int index, const step *at)
+{
+    if (!lua_checkstack(e->L, 16)) return no_memory(e, at);
+    return lua_type(e->L, index) == LUA_TTABLE ? encode_table(e, index, at) : encode_function(e, index, at);
+}
 
 static bool encode_nested(encoder *e, int index, const step *at)
 {
     if (++e->depth > LR_VALUE_DEPTH_MAX)
         return refuse(e, NULL, LR_ERR_NOT_SERIALIZABLE, "it is nested more than 5000 deep; send it in parts");
-    if (!lua_checkstack(e->L, 16)) return no_memory(e, NULL);
-    bool done = lua_type(e->L, index) == LUA_TTABLE ? encode_table(e, index, at) : encode_function(e, index, at);
+    bool done = e->depth % LEVELS_PER_STACK ? encode_level(e, index, at) : encode_deeper(e, index, at);
     e->depth--;
     return done;
 }
@@ -511,7 +608,34 @@ static bool encode_roots(encoder *e, int first, int count)
     return !e->b->failed || no_memory(e, NULL);
 }
 
-/* The maps are in use when a remote function among the values is made at that moment: a message inside a message. */
+/* Arguments: the encoder, the values. Nothing, or the sentence of a refusal. */
+static int encode_protected(lua_State *L)
+{
+    encoder *e = lua_touserdata(L, 1);
+    e->L = L;
+    return encode_roots(e, 2, lua_gettop(L) - 1) ? 0 : 1;
+}
+
+/* Whatever Lua raises meanwhile (it is out of memory) becomes a refusal. */
+static bool encode_caught(encoder *e, int first, int count)
+{
+    lua_State *L = e->L;
+    if (!lua_checkstack(L, count + 20))
+        return refuse(e, NULL, LR_ERR_NOT_SERIALIZABLE, "too many values at once; send them in a table");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, e->codec->ref_encode);
+    lua_pushlightuserdata(L, e);
+    for (int i = 0; i < count; i++)
+        lua_pushvalue(L, first + i);
+    int status = lua_pcall(L, count + 1, 1, 0);
+    e->L = L;
+    if (status != 0) e->code = status == LUA_ERRMEM ? LR_ERR_OUT_OF_MEMORY : LR_ERR_NOT_SERIALIZABLE;
+    if (status != 0 || !lua_isnil(L, -1)) return false;
+    lua_pop(L, 1);
+    return true;
+}
+
+/* The maps are in use when a remote function among the values is made just now: a message inside a
+ * message. */
 static bool encode_with_maps(encoder *e, int first, int count)
 {
     lr_codec *c = e->codec;
@@ -522,8 +646,9 @@ static bool encode_with_maps(encoder *e, int first, int count)
     } else {
         lr_idmap_reset(&c->tables);
         lr_idmap_reset(&c->cells);
+        c->index_checked = false;
     }
-    bool done = encode_roots(e, first, count);
+    bool done = encode_caught(e, first, count);
     c->nesting--;
     if (inner) {
         free(c->tables.entries);
@@ -556,19 +681,21 @@ bool lr_encode_body(lr_state *S, lua_State *L, int index, lr_fn *fn, lr_err *cod
 {
     lr_builder outer = S->builder;
     lr_fn *outer_fn = S->encoding_fn;
-    int top = lua_gettop(L);
     lr_builder_init(&S->builder);
     S->encoding_fn = fn;
-    luaL_checkstack(L, 16, "a function to send");
-    bool done = lr_encode(S, L, index, 1, LR_ROOT_UPVALUE, LR_ENCODE_CODE, code);
-    if (done && !lr_builder_finish(&S->builder, &fn->body)) {
-        lua_pushliteral(L, "not enough memory");
-        *code = LR_ERR_OUT_OF_MEMORY;
-        done = false;
-    }
+    bool refused = !lr_encode(S, L, index, 1, LR_ROOT_UPVALUE, LR_ENCODE_CODE, code);
+    bool done = !refused && lr_builder_finish(&S->builder, &fn->body);
     lr_builder_fini(&S->builder);
     S->builder = outer;
     S->encoding_fn = outer_fn;
-    LR_ASSERT(lua_gettop(L) == top + !done);
-    return done;
+    if (done || refused) return done;
+    *code = LR_ERR_OUT_OF_MEMORY;
+    lua_pushliteral(L, "not enough memory");
+    return false;
+}
+
+void lr_encode_open(lr_state *S)
+{
+    lua_pushcfunction(S->L, encode_protected);
+    S->codec->ref_encode = luaL_ref(S->L, LUA_REGISTRYINDEX);
 }

@@ -86,6 +86,10 @@ static bool push_module_function(lua_State *co, const lr_fn *fn)
 static bool make_function(lr_state *S, lua_State *co, lr_fn *fn)
 {
     if (fn->kind == LR_FN_MODULE) return push_module_function(co, fn);
+    if (lr_value_is_empty(&fn->body)) { /* it was refused after something else had taken hold of it */
+        lua_pushfstring(co, "'%s' could not be sent when it was first used", fn->name);
+        return false;
+    }
     lr_fn *outer = S->decoding_fn;
     S->decoding_fn = fn;
     int count = lr_decode(S, co, &fn->body);
