@@ -4,6 +4,7 @@
 #include "bindings/handles.h"
 #include "bindings/session.h"
 
+#include <sched.h>
 #include <stdlib.h>
 
 typedef struct entry {
@@ -24,8 +25,10 @@ typedef struct lr_collector {
 
 static void lock(lr_collector *c)
 {
-    while (atomic_flag_test_and_set_explicit(&c->lock, memory_order_acquire))
+    for (unsigned spins = 1; atomic_flag_test_and_set_explicit(&c->lock, memory_order_acquire); spins++) {
         lr_cpu_pause();
+        if (spins % 64 == 0) sched_yield(); /* its holder may have lost its processor */
+    }
 }
 
 static void unlock(lr_collector *c)

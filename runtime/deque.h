@@ -81,11 +81,12 @@ static inline void *lr_deque_steal(lr_deque *d, bool *contended)
     return item;
 }
 
-/* Roughly how many items are in. */
+/* Roughly how many items are in. Sequentially consistent: who looks after having said that it goes to sleep sees every
+ * push whose pusher looked for sleepers before (runtime/pool.c). */
 static inline int64_t lr_deque_count(lr_deque *d)
 {
-    int64_t count = atomic_load_explicit(&d->bottom, memory_order_relaxed) -
-                    atomic_load_explicit(&d->top, memory_order_relaxed);
+    int64_t count = atomic_load_explicit(&d->bottom, memory_order_seq_cst) -
+                    atomic_load_explicit(&d->top, memory_order_seq_cst);
     return count > 0 ? count : 0;
 }
 

@@ -28,7 +28,8 @@ static inline void lr_bed_sleep(lr_bed *b, uint64_t deadline_ns)
         syscall(SYS_futex, &b->state, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, -1,
                 deadline_ns == LR_NEVER ? NULL : &t, NULL, FUTEX_BITSET_MATCH_ANY);
     }
-    atomic_store(&b->state, 0);
+    /* an exchange, not a store: it reads what a waker wrote, and so sees what the waker did before */
+    atomic_exchange(&b->state, 0);
 }
 
 static inline void lr_bed_wake(lr_bed *b)
