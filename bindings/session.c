@@ -116,14 +116,14 @@ static void on_unseen(lr_task *t)
     if (number >= UNSEEN_SHOWN) return;
     lr_err code;
     char *text = describe(t, &code);
+    pthread_mutex_lock(&session.unseen_lock); /* a job that is left as it is reports while workers still run */
     session.unseen[number] = text;
+    pthread_mutex_unlock(&session.unseen_lock);
     if (text) lr_nodeloop_report(t, code, text);
 }
 
-static void report_unseen(void)
+static void show_unseen(void)
 {
-    if (session.unseen_count == 0) return;
-    fflush(stdout);
     fprintf(stderr, "luarun: %llu failed task%s nobody looked at:\n", (unsigned long long)session.unseen_count,
             session.unseen_count == 1 ? "" : "s");
     for (uint64_t i = 0; i < session.unseen_count && i < UNSEEN_SHOWN; i++) {
@@ -133,6 +133,14 @@ static void report_unseen(void)
     }
     if (session.unseen_count > UNSEEN_SHOWN)
         fprintf(stderr, "  and %llu more\n", (unsigned long long)session.unseen_count - UNSEEN_SHOWN);
+}
+
+static void report_unseen(void)
+{
+    fflush(stdout);
+    pthread_mutex_lock(&session.unseen_lock);
+    if (session.unseen_count > 0) show_unseen();
+    pthread_mutex_unlock(&session.unseen_lock);
 }
 
 /* ---- life ----------------------------------------------------------------------------------------- */
@@ -205,8 +213,7 @@ void lr_session_finish(lua_State *L, bool wait)
     session.finished = true;
     if (!session.started) return;
     if (wait) drain();
-    atomic_fetch_add(&session.pool.cancel_epoch, 1);
-    atomic_store(&session.pool.ending, true);
+    lr_pool_cancel_all(&session.pool);
     if (!lr_pool_stop(&session.pool, lr_clock_ns() + STOP_NS)) {
         /* a kernel or a loop that does not look: it ends with the process */
         report_unseen();

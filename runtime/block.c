@@ -74,6 +74,22 @@ void lr_pool_fire_timers(lr_worker *w)
 
 /* ---- parking -------------------------------------------------------------------------------------- */
 
+/* The body of t waits (it may be NULL): the machine may start another, and what it holds of cpus goes back. */
+static void went_away(lr_worker *w, lr_task *t)
+{
+    if (!t || !lr_task_has(t, LR_TASK_MACHINE)) return;
+    w->pool->machine_parked(t, true);
+    lr_pool_hold(w, t, false);
+}
+
+/* It goes on. */
+void lr_pool_came_back(lr_worker *w, lr_task *t)
+{
+    if (!t || !lr_task_has(t, LR_TASK_MACHINE)) return;
+    w->pool->machine_parked(t, false);
+    lr_pool_hold(w, t, true);
+}
+
 void lr_pool_park(lr_worker *w, lr_park *p)
 {
     LR_ASSERT(p->owner == w);
@@ -82,10 +98,7 @@ void lr_pool_park(lr_worker *w, lr_park *p)
     if (w->parked) w->parked->list_prev = p;
     w->parked = p;
     if (p->deadline_ns != LR_NEVER) timer_add(w, p);
-    if (p->task && lr_task_has(p->task, LR_TASK_MACHINE)) {
-        w->pool->machine_parked(p->task, true);
-        lr_pool_rest(w, p->task, true);
-    }
+    went_away(w, p->task);
     /* a cancel that came before p was on the list did not see it */
     if (p->task && lr_task_has(p->task, LR_TASK_CANCEL)) atomic_store(&w->look_at_parked, true);
 }
@@ -104,6 +117,7 @@ void lr_pool_unpark(lr_worker *w, lr_park *p)
 void lr_pool_yield(lr_worker *w, lr_park *p)
 {
     atomic_store_explicit(&p->reason, LR_PARK_AGAIN, memory_order_relaxed);
+    if (p->task) lr_pool_hold(w, p->task, false);
     p->next = NULL;
     if (w->yielded_tail)
         w->yielded_tail->next = p;

@@ -35,6 +35,15 @@ bool lr_pool_cancelled(lr_pool *p, lr_task *t)
     return found;
 }
 
+/* Every worker looks through its parked coroutines. */
+static void look_around(lr_pool *p)
+{
+    for (unsigned i = 0; i <= p->worker_count; i++) {
+        atomic_store(&p->workers[i].look_at_parked, true);
+        lr_bed_wake(&p->workers[i].bed);
+    }
+}
+
 void lr_pool_cancel(lr_pool *p, lr_task *t, lr_err code, const char *message)
 {
     if (lr_task_ended(t)) return;
@@ -43,10 +52,14 @@ void lr_pool_cancel(lr_pool *p, lr_task *t, lr_err code, const char *message)
     atomic_fetch_add(&p->cancel_epoch, 1);
     pthread_mutex_unlock(&p->family);
     lr_pool_fail(t, code, message, NULL);
-    for (unsigned i = 0; i <= p->worker_count; i++) {
-        atomic_store(&p->workers[i].look_at_parked, true);
-        lr_bed_wake(&p->workers[i].bed);
-    }
+    look_around(p);
+}
+
+void lr_pool_cancel_all(lr_pool *p)
+{
+    atomic_store(&p->ending, true);
+    atomic_fetch_add(&p->cancel_epoch, 1);
+    look_around(p);
 }
 
 /* The parent a new child of t shall have: t. Shortens t's own line past parents that have ended, so that a

@@ -280,13 +280,18 @@ void lr_pool_fail_input(lr_task *t, const lr_input *in)
     lr_pool_fail(t, code, message, &in->input->result);
 }
 
-void lr_pool_body_done(lr_worker *w, lr_task *t)
+static void body_over(lr_worker *w, lr_task *t)
 {
     LR_ASSERT(w == lr_self);
     lr_value_clear(&t->args);
-    lr_pool_hold(w, t, false);
     count_finished(w->pool, false);
     if (lr_task_has(t, LR_TASK_MACHINE)) w->pool->machine_finished(t);
+}
+
+void lr_pool_body_done(lr_worker *w, lr_task *t)
+{
+    lr_pool_hold(w, t, false);
+    body_over(w, t);
 }
 
 void lr_pool_retry(lr_worker *w, lr_task *t)
@@ -305,54 +310,6 @@ void lr_pool_retry(lr_worker *w, lr_task *t)
         w->pool->machine_ready(t);
     } else {
         lr_pool_push(w, t);
-    }
-}
-
-/* ---- cpus for one task alone ---------------------------------------------------------------------- */
-
-/* Whole ones only: so what running tasks hold together is never more than the workers beside theirs. */
-static int32_t others_of(const lr_task *t)
-{
-    return (int32_t)t->extra->options->cpu - 1;
-}
-
-static void change_hold(lr_pool *p, int32_t by)
-{
-    atomic_fetch_add(&p->hold, by);
-    for (unsigned i = 1; i <= p->worker_count; i++)
-        lr_bed_wake(&p->workers[i].bed);
-}
-
-/* A task with cpu = n > 1 keeps n - 1 other workers from taking work while its body runs. */
-void lr_pool_hold(lr_worker *w, lr_task *t, bool on)
-{
-    if (!t->extra || !t->extra->options || t->extra->options->cpu <= 1) return;
-    lr_pool *p = w->pool;
-    change_hold(p, on ? others_of(t) : -others_of(t));
-    while (on && atomic_load(&p->held) < atomic_load(&p->hold) && !atomic_load(&p->stopping))
-        lr_bed_sleep(&w->bed, lr_clock_ns() + 1000000);
-}
-
-void lr_pool_rest(lr_worker *w, const lr_task *t, bool rests)
-{
-    if (t->extra && t->extra->options && t->extra->options->cpu > 1)
-        change_hold(w->pool, rests ? -others_of(t) : others_of(t));
-}
-
-/* Stands aside while more cpus are asked for than workers have given up theirs. */
-static void stand_aside(lr_worker *w)
-{
-    lr_pool *p = w->pool;
-    int32_t held = atomic_load(&p->held);
-    if (held >= atomic_load(&p->hold) || !atomic_compare_exchange_strong(&p->held, &held, held + 1)) return;
-    for (unsigned i = 1; i <= p->worker_count; i++)
-        if (i != w->index) lr_bed_wake(&p->workers[i].bed);
-    for (;;) {
-        held = atomic_load(&p->held);
-        if (atomic_load(&p->stopping) ||
-            (held > atomic_load(&p->hold) && atomic_compare_exchange_strong(&p->held, &held, held - 1)))
-            return;
-        lr_bed_sleep(&w->bed, LR_NEVER);
     }
 }
 
@@ -375,7 +332,7 @@ void lr_pool_run(lr_worker *w, lr_task *t)
     }
     bump(&w->started);
     if (atomic_load_explicit(&w->pool->cancel_epoch, memory_order_relaxed) && lr_pool_cancelled(w->pool, t)) {
-        lr_pool_body_done(w, t);
+        body_over(w, t);
         lr_task_release(t);
         return;
     }
@@ -430,10 +387,10 @@ static lr_park *list_pop(lr_park **first, lr_park **last)
 static void resume(lr_worker *w, lr_park *p)
 {
     lr_pool_unpark(w, p);
-    bool again = atomic_load_explicit(&p->reason, memory_order_relaxed) == LR_PARK_AGAIN;
-    if (p->task && lr_task_has(p->task, LR_TASK_MACHINE) && !again) {
-        w->pool->machine_parked(p->task, false);
-        lr_pool_rest(w, p->task, false);
+    if (atomic_load_explicit(&p->reason, memory_order_relaxed) == LR_PARK_AGAIN) {
+        if (p->task) lr_pool_hold(w, p->task, true); /* it only let others go first: the machine knows nothing of it */
+    } else {
+        lr_pool_came_back(w, p->task);
     }
     if (p->on_stack) {
         p->delivered = true;
@@ -503,6 +460,15 @@ static lr_task *last_resort(lr_worker *w)
     return t ? t : queue_pop(&w->pool->low);
 }
 
+/* Something was found by a worker that had nothing to do. It may not be what it was woken for, and pushes were not
+ * announced while it was looking: whoever sleeps takes what is left. */
+static inline void found(lr_worker *w)
+{
+    if (!w->looking) return;
+    w->looking = false;
+    if (work_visible(w->pool)) wake_one(w->pool);
+}
+
 bool lr_pool_turn(lr_worker *w)
 {
     w->turn++;
@@ -511,19 +477,23 @@ bool lr_pool_turn(lr_worker *w)
     if (atomic_load_explicit(&w->look_at_parked, memory_order_relaxed)) lr_pool_look_at_parked(w);
     lr_park *p = list_pop(&w->woken, &w->woken_tail);
     if (p) {
+        found(w);
         resume(w, p);
         return true;
     }
-    if (atomic_load_explicit(&w->pool->hold, memory_order_relaxed) >
-        atomic_load_explicit(&w->pool->held, memory_order_relaxed))
-        stand_aside(w);
+    if (lr_hold_wants(&w->pool->hold)) {
+        found(w);
+        lr_hold_stand_aside(w);
+    }
     lr_task *t = next_task(w);
     if (!t && (p = list_pop(&w->yielded, &w->yielded_tail))) {
+        found(w);
         resume(w, p);
         return true;
     }
     if (!t) t = last_resort(w);
     if (!t) return false;
+    found(w);
     lr_pool_run(w, t);
     return true;
 }
@@ -531,7 +501,7 @@ bool lr_pool_turn(lr_worker *w)
 static bool something_to_do(lr_worker *w)
 {
     return atomic_load(&w->inbox) || w->woken || w->yielded || atomic_load(&w->look_at_parked) ||
-           atomic_load(&w->pool->stopping) || atomic_load(&w->pool->hold) > atomic_load(&w->pool->held) ||
+           atomic_load(&w->pool->stopping) || lr_hold_wants(&w->pool->hold) ||
            work_visible(w->pool);
 }
 
@@ -554,16 +524,12 @@ static bool spin(lr_worker *w)
 /* Nothing to do: looks around a little, then sleeps until woken or until the next timer. */
 static void idle(lr_worker *w)
 {
-    if (spin(w)) {
-        if (lr_deque_count(&w->pool->workers[0].deque) > 1) wake_one(w->pool);
-        return;
-    }
+    w->looking = true;
+    if (spin(w)) return;
     uint64_t bit = 1ull << (w->index % 64);
     atomic_fetch_or(&w->pool->asleep[w->index / 64], bit);
     if (atomic_load(&w->pool->draining)) lr_bed_wake(&w->pool->workers[0].bed);
-    if (!something_to_do(w)) {
-        lr_bed_sleep(&w->bed, w->timer_count ? w->timers[0]->deadline_ns : LR_NEVER);
-    }
+    if (!something_to_do(w)) lr_bed_sleep(&w->bed, w->timer_count ? w->timers[0]->deadline_ns : LR_NEVER);
     asleep_clear(w->pool, w->index);
 }
 
@@ -637,6 +603,7 @@ bool lr_pool_start(lr_pool *p, unsigned worker_count, const lr_runner *runner, c
     pthread_mutex_init(&p->normal.lock, NULL);
     pthread_mutex_init(&p->low.lock, NULL);
     pthread_mutex_init(&p->family, NULL);
+    lr_hold_init(&p->hold);
     size_t bytes = (worker_count + 1) * sizeof *p->workers;
     p->workers = aligned_alloc(64, (bytes + 63) / 64 * 64);
     if (!p->workers) {

@@ -19,6 +19,7 @@
 #include "runtime/deque.h"
 #include "runtime/fiber.h"
 #include "runtime/futex.h"
+#include "runtime/hold.h"
 #include "runtime/kernels.h"
 #include "runtime/park.h"
 
@@ -58,6 +59,7 @@ typedef struct lr_worker {
     lr_fiber *free_fibers; /* each in the midst of the loop, ready to go on with it */
     lr_fiber *dying;   /* left for good, to be freed by whoever runs next */
     unsigned free_fiber_count;
+    bool looking;      /* had nothing to do, and has found nothing yet */
     uint32_t allowance; /* submits left before max_pending is looked at again */
     lr_builder builder; /* for errors and kernels */
     lr_kernel_workers *kernel_state;
@@ -90,8 +92,7 @@ typedef struct lr_pool {
     _Atomic bool draining; /* the script's thread waits for everything to finish */
     _Atomic uint32_t cancel_epoch;
     uint64_t max_pending;
-    /* cpus that tasks with cpu > 1 want for themselves, and workers that stand aside for them */
-    _Atomic int32_t hold, held;
+    lr_hold hold;           /* workers that stand aside for tasks with cpu > 1 */
     pthread_mutex_t family; /* parents, where they are walked or shortened */
     uint64_t seed;
     /* told of non-plain tasks (runtime/nodeloop.c); never NULL */
@@ -130,8 +131,6 @@ bool lr_pool_fail(lr_task *t, lr_err code, const char *message, const lr_value *
 /* The same, unless a worker has begun it. */
 void lr_pool_fail_unbegun(lr_task *t, lr_err code, const char *message);
 void lr_pool_fail_input(lr_task *t, const struct lr_input *in);
-/* The same while it waits: gives them back, or takes them without waiting for them. */
-void lr_pool_rest(lr_worker *w, const lr_task *t, bool rests);
 /* Takes the cpus that a task with cpu > 1 wants beside its own worker's, or gives them back. */
 void lr_pool_hold(lr_worker *w, lr_task *t, bool on);
 /* What a run of fn took, for its moving average. */
@@ -145,6 +144,8 @@ void lr_pool_body_done(lr_worker *w, lr_task *t);
 
 /* Cancels: ends it as cancelled (or with another code), tells its body and its descendants. */
 void lr_pool_cancel(lr_pool *p, lr_task *t, lr_err code, const char *message);
+/* The job is over: every task counts as cancelled, and whoever waits is told. */
+void lr_pool_cancel_all(lr_pool *p);
 /* True when t or an ancestor was cancelled; ends t then, if it has not ended. */
 bool lr_pool_cancelled(lr_pool *p, lr_task *t);
 
@@ -177,6 +178,8 @@ bool lr_pool_run_here(lr_worker *w, lr_task *t);
 void lr_pool_unpark(lr_worker *w, lr_park *p);
 /* To the end of the owner's queue of coroutines that let others go first. */
 void lr_pool_yield(lr_worker *w, lr_park *p);
+/* A body that waited goes on: takes its cpus again, and tells the machine. t may be NULL. */
+void lr_pool_came_back(lr_worker *w, lr_task *t);
 void lr_pool_fire_timers(lr_worker *w);
 void lr_pool_look_at_parked(lr_worker *w);
 void lr_pool_idle(lr_worker *w);

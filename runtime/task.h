@@ -61,7 +61,7 @@ struct lr_task {
     struct lr_extra *extra; /* NULL: plain */
     uint64_t submitted_ticks;
     uint32_t children;      /* given out so far: the next child's number */
-    uint16_t attempt;       /* 1 for the first run */
+    _Atomic uint16_t attempt; /* 1 for the first run; the body's thread counts it up, a cancel reads it */
     _Atomic uint16_t progress; /* told by the body, in 1/65535 of the whole */
     _Atomic uint32_t cancel_seen; /* the cancel epoch at which its ancestors were last found alive */
 };
