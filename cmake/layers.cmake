@@ -13,7 +13,6 @@ target_compile_definitions(lr_runtime PRIVATE
   _GNU_SOURCE=
   LR_SOURCE_INCLUDE="${PROJECT_SOURCE_DIR}/bindings/include"
   LR_INSTALL_INCLUDE="${LR_INSTALL_INCLUDE}"
-  LR_BUILD_KERNELS="${LR_KERNELS_DIR}"
   LR_INSTALL_KERNELS="${LR_INSTALL_KERNELS}")
 target_link_libraries(lr_runtime PUBLIC lr_sched Threads::Threads ${CMAKE_DL_LIBS} m)
 
@@ -23,9 +22,6 @@ set(LR_PROGRAM_SOURCES ${PROJECT_SOURCE_DIR}/bindings/main.c ${PROJECT_SOURCE_DI
 list(REMOVE_ITEM LR_BINDINGS_SOURCES ${LR_PROGRAM_SOURCES})
 add_library(lr_bindings STATIC ${LR_BINDINGS_SOURCES})
 lr_compile(lr_bindings)
-target_compile_definitions(lr_bindings PRIVATE
-  _GNU_SOURCE=
-  LR_BUILD_KERNELS="${LR_KERNELS_DIR}"
-  LR_INSTALL_KERNELS="${LR_INSTALL_KERNELS}")
+target_compile_definitions(lr_bindings PRIVATE _GNU_SOURCE=)
 target_include_directories(lr_bindings PRIVATE bindings/include ${LUAJIT_INCLUDE_DIRS})
 target_link_libraries(lr_bindings PUBLIC lr_runtime)

@@ -37,7 +37,8 @@ function(lr_test_program target source folder)
   target_compile_definitions(${target} PRIVATE
     LR_TEST_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
     LR_TEST_INCLUDE="${PROJECT_SOURCE_DIR}/bindings/include"
-    LR_TEST_KERNELS_DIR="${LR_FIXTURES_DIR}")
+    LR_TEST_KERNELS_DIR="${LR_FIXTURES_DIR}"
+    LR_TEST_INSTALL_KERNELS="${LR_INSTALL_KERNELS}")
   set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/${folder})
   # the hook first: an archive gives what is still wanted when it is read
   target_link_libraries(${target} PRIVATE

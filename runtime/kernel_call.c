@@ -693,7 +693,7 @@ static int index_arguments(call *c, const lr_value *args)
     if (lr_value_is_empty(args)) return LR_OK;
     lr_reader r = lr_value_reader(args);
     uint64_t count = lr_read_header(&r);
-    if (!r.ok || count > INT32_MAX)
+    if (!r.ok || count > INT32_MAX || count > (uint64_t)(r.end - r.p)) /* each takes a byte at least */
         return record(c, LR_ERR_KERNEL_ERROR, "the argument message is malformed");
     if (count > FEW) c->arguments = malloc(count * sizeof *c->arguments);
     if (!c->arguments) return record(c, LR_ERR_OUT_OF_MEMORY, "no memory for %u arguments", (unsigned)count);

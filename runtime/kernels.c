@@ -234,8 +234,20 @@ typedef struct search {
     const char *file; /* "libgo.so" */
     char *found;      /* the path, malloc'ed */
     FILE *tried;      /* one line a place */
+    char *tried_text; /* what was written there, after a flush */
+    size_t tried_bytes;
     bool failed;      /* no memory */
 } search;
+
+/* Two rules may name one place (the script's directory leads package.cpath): it is told once. */
+static void note_tried(search *s, const char *path)
+{
+    size_t length = strlen(path);
+    fflush(s->tried);
+    for (const char *at = s->tried_text; at && (at = strstr(at, path)); at++)
+        if (at[-1] == ' ' && (at[length] == '\n' || at[length] == 0)) return;
+    fprintf(s->tried, "\n  %s", path);
+}
 
 /* Takes path over. True: there it is. */
 static bool try_path(search *s, char *path)
@@ -248,7 +260,7 @@ static bool try_path(search *s, char *path)
         s->found = path;
         return true;
     }
-    fprintf(s->tried, "\n  %s", path);
+    note_tried(s, path);
     free(path);
     return false;
 }
@@ -287,6 +299,29 @@ static bool try_list(search *s, const char *list, char separator,
     return false;
 }
 
+/* In a build tree the examples' kernels lie in kernels/ beside the program. */
+static bool try_near_program(search *s)
+{
+    char program[4096];
+    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (n <= 0) return false;
+    program[n] = 0;
+    char *slash = strrchr(program, '/'), *path = NULL;
+    if (!slash) return false;
+    if (asprintf(&path, "%.*s/kernels/%s", (int)(slash - program), program, s->file) < 0) path = NULL;
+    return try_path(s, path);
+}
+
+static bool try_installed(search *s)
+{
+#ifdef LR_INSTALL_KERNELS
+    return try_directory(s, LR_INSTALL_KERNELS, strlen(LR_INSTALL_KERNELS));
+#else
+    (void)s;
+    return false;
+#endif
+}
+
 static bool try_places(search *s, const lr_kernel_places *places)
 {
     for (size_t i = 0; i < places->directory_count; i++)
@@ -294,6 +329,7 @@ static bool try_places(search *s, const lr_kernel_places *places)
     if (try_list(s, places->cpath, ';', try_template)) return true;
     const char *kernels = getenv("LUARUN_KERNELS");
     if (try_list(s, kernels, ':', try_directory)) return true;
+    if (try_near_program(s) || try_installed(s)) return true;
     if (!kernels || !*kernels) fprintf(s->tried, "\n  (LUARUN_KERNELS is not set)");
     return false;
 }
@@ -301,9 +337,8 @@ static bool try_places(search *s, const lr_kernel_places *places)
 static lr_err find_file(const char *name, const char *file, const lr_kernel_places *places,
                         const lr_kernel_set **out, char **message)
 {
-    char *tried = NULL;
-    size_t tried_bytes = 0;
-    search s = {.file = file, .tried = open_memstream(&tried, &tried_bytes)};
+    search s = {.file = file};
+    s.tried = open_memstream(&s.tried_text, &s.tried_bytes);
     if (!s.tried) return refuse(LR_ERR_OUT_OF_MEMORY, message, "no memory for a search");
     bool found = try_places(&s, places);
     fclose(s.tried);
@@ -312,9 +347,9 @@ static lr_err find_file(const char *name, const char *file, const lr_kernel_plac
         err = lr_kernels_load(s.found, name, out, message);
     else
         err = refuse(s.failed ? LR_ERR_OUT_OF_MEMORY : LR_ERR_KERNEL_ERROR, message,
-                     "kernel library '%s' was not found; tried:%s", name, tried ? tried : "");
+                     "kernel library '%s' was not found; tried:%s", name, s.tried_text ? s.tried_text : "");
     free(s.found);
-    free(tried);
+    free(s.tried_text);
     return err;
 }
 

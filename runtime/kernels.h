@@ -34,7 +34,8 @@ typedef struct lr_kernel_set {
 } lr_kernel_set;
 
 /* Where lr_kernels_find looks for lib<name>.so, in this order; each may be empty. After them come the
- * directories of the environment's LUARUN_KERNELS (separated by colons). */
+ * directories of the environment's LUARUN_KERNELS (separated by colons), then those of the examples'
+ * kernels: kernels/ beside the program (a build tree), and where they are installed. */
 typedef struct lr_kernel_places {
     const char *const *directories;
     size_t directory_count;

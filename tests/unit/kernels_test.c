@@ -684,13 +684,28 @@ static void test_find(void **state)
     const char *directories[] = {"/nowhere/a", "/nowhere/b"};
     lr_kernel_places places = {directories, 2, "./none/?.so;/usr/all.so;/nowhere/c/?.so"};
     unsetenv("LUARUN_KERNELS");
-    assert_message(lr_kernels_find("testkernels", &places, &found, &message), LR_ERR_KERNEL_ERROR,
-                   "kernel library 'testkernels' was not found; tried:\n"
-                   "  /nowhere/a/libtestkernels.so\n"
-                   "  /nowhere/b/libtestkernels.so\n"
-                   "  ./none/libtestkernels.so\n"
-                   "  /nowhere/c/libtestkernels.so\n"
-                   "  (LUARUN_KERNELS is not set)");
+    char program[4096], wanted[8192];
+    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    assert_true(length > 0);
+    program[length] = 0;
+    *strrchr(program, '/') = 0;
+    snprintf(wanted, sizeof wanted,
+             "kernel library 'testkernels' was not found; tried:\n"
+             "  /nowhere/a/libtestkernels.so\n"
+             "  /nowhere/b/libtestkernels.so\n"
+             "  ./none/libtestkernels.so\n"
+             "  /nowhere/c/libtestkernels.so\n"
+             "  %s/kernels/libtestkernels.so\n"
+             "  " LR_TEST_INSTALL_KERNELS "/libtestkernels.so\n"
+             "  (LUARUN_KERNELS is not set)", program);
+    assert_message(lr_kernels_find("testkernels", &places, &found, &message), LR_ERR_KERNEL_ERROR, wanted);
+    places.cpath = "/nowhere/b/?.so"; /* the same place by two rules: told once */
+    assert_int_equal(lr_kernels_find("testkernels", &places, &found, &message), LR_ERR_KERNEL_ERROR);
+    const char *once = strstr(message, "/nowhere/b/libtestkernels.so");
+    assert_non_null(once);
+    assert_null(strstr(once + 1, "/nowhere/b/libtestkernels.so"));
+    free(message);
+    message = NULL;
     setenv("LUARUN_KERNELS", "/nowhere/d:" LR_TEST_KERNELS_DIR, 1);
     assert_int_equal(lr_kernels_find("testkernels", &places, &found, &message), 0);
     assert_ptr_equal(found, set);
