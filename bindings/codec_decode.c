@@ -551,7 +551,8 @@ static bool decode_rest(decoder *d, lua_State *L)
 
 static bool decode_roots(decoder *d, lua_State *L)
 {
-    if (d->count > LUAI_MAXCSTACK - 20 || !lua_checkstack(L, (int)d->count + 16)) return bad(d, "too many values");
+    if (d->count > LUAI_MAXCSTACK - 20 || !lua_checkstack(L, (int)d->count + 16))
+        return bad(d, "too many values for Lua's stack (about 8,000): a table or a tensor holds more");
     for (; d->first < d->count; d->first++) {
         bool done;
         const uint8_t *at = d->r.p;

@@ -356,11 +356,8 @@ static int here_kernel(lua_State *L)
     lr_value args, result = {0};
     if (!lr_builder_finish(&S->builder, &args)) return luaL_error(L, "not enough memory");
     lr_kernel_fault fault;
-    lr_kernel_context context = {.builder = &w->builder,
-                                 .workers = w->kernel_state,
-                                 .task = lr_session_next_id(S),
-                                 .seed = w->pool->seed};
-    lr_err err = lr_kernel_run(r->fn->kernel, &context, &args, &result, &fault);
+    lr_task *t = S->current ? S->current->task : NULL;
+    lr_err err = lr_pool_call_kernel(w, t, r->fn->kernel, lr_session_next_id(S), &args, &result, &fault);
     lr_value_clear(&args);
     if (err != LR_ERR_NONE) {
         lr_error_push(S, L, err, fault.message);

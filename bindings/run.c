@@ -226,7 +226,7 @@ static bool retried(lr_state *S, lr_slot *s)
 {
     lr_task *t = s->task;
     const lr_options *o = t->extra ? t->extra->options : NULL;
-    if (!o || t->attempt > o->retry_on_error || lr_task_ended(t)) return false;
+    if (!o || t->attempt > o->retry_on_error || !lr_task_wants_result(t)) return false;
     t->attempt++;
     slot_give(S, s, false);
     lr_pool_retry(S->worker, t);
@@ -239,7 +239,7 @@ static void fail(lr_state *S, lr_slot *s, lr_err code)
     lr_task *t = s->task;
     if (code == LR_ERR_ERROR && retried(S, s)) return;
     lr_value error;
-    if (!lr_task_ended(t)) {
+    if (lr_task_wants_result(t)) {
         if (encode_error(S, s, code, &error))
             lr_pool_end(t, LR_TASK_FAILED, &error);
         else
@@ -254,7 +254,7 @@ static void succeed(lr_state *S, lr_slot *s)
     lua_State *co = s->co;
     lr_value result;
     lr_err code;
-    if (!lr_task_ended(t)) {
+    if (lr_task_wants_result(t)) {
         if (!lr_encode(S, co, 1, lua_gettop(co), LR_ROOT_RESULT, LR_ENCODE_SEAL, &code)) {
             fail(S, s, code);
             return;

@@ -223,6 +223,8 @@ void lr_session_finish(lua_State *L, bool wait)
     }
     lr_nodeloop_stop();
     lr_worker_state_close(&session.pool.workers[0]);
+    lr_kernel_workers_free(session.pool.workers[0].kernel_state); /* os.exit goes no further than here */
+    session.pool.workers[0].kernel_state = NULL;
     (void)L;
 }
 

@@ -18,7 +18,7 @@
 
 #define FEW 16                    /* arguments indexed on the stack */
 #define BLOB_BYTES (64u * 1024u)  /* strings above this lie in the object store */
-#define EXACT 9007199254740992.0  /* 2^53: whole numbers up to here are exact doubles */
+#define EXACT ((int64_t)1 << 53)  /* whole numbers up to here are exact doubles */
 
 /* Where an argument's value begins, and the message it is part of. */
 typedef struct argument {
@@ -375,7 +375,7 @@ static int api_return_number(lr_call *lc, double v)
 static int api_return_integer(lr_call *lc, int64_t v)
 {
     call *c = call_of(lc);
-    if ((double)v >= -EXACT && (double)v <= EXACT) return api_return_number(lc, (double)v);
+    if (v >= -EXACT && v <= EXACT) return api_return_number(lc, (double)v);
     c->result_count++;
     lr_builder_u8(c->ctx->builder, LR_TAG_INT64);
     lr_builder_bytes(c->ctx->builder, &v, sizeof v);

@@ -1,4 +1,5 @@
-/* Kernel tasks: a claimed task whose function is a kernel is run here, without any Lua. */
+/* Kernel tasks: a claimed task whose function is a kernel is run here, without any Lua; and kernels that the
+ * body of another task (or the script) calls in place, which are cancelled with it. */
 #include "runtime/crash.h"
 #include "runtime/extra.h"
 #include "runtime/pool.h"
@@ -18,27 +19,28 @@ static bool cancelled(void *self)
     return atomic_load_explicit(&p->cancel_epoch, memory_order_relaxed) != 0 && lr_pool_cancelled(p, t);
 }
 
-static lr_err call(lr_worker *w, lr_task *t, lr_value *result, lr_kernel_fault *fault)
+lr_err lr_pool_call_kernel(lr_worker *w, lr_task *t, const lr_kernel *k, lr_id stream, const lr_value *args,
+                           lr_value *result, lr_kernel_fault *fault)
 {
     lr_kernel_context context = {
-        .builder = &w->builder,
+        .builder = &w->results,
         .workers = w->kernel_state,
-        .task = t->id,
+        .task = stream,
         .seed = w->pool->seed,
         .resolve = resolve,
-        .cancel_word = &t->word,
+        .cancel_word = t ? &t->word : NULL,
         .cancel_mask = LR_TASK_CANCEL,
-        .cancelled = cancelled,
-        .progress = &t->progress,
+        .cancelled = t ? cancelled : NULL,
+        .progress = t ? &t->progress : NULL,
         .self = t,
     };
-    return lr_kernel_run(t->fn->kernel, &context, &t->args, result, fault);
+    return lr_kernel_run(k, &context, args, result, fault);
 }
 
 static bool may_retry(const lr_task *t, lr_err code)
 {
     const lr_options *o = t->extra ? t->extra->options : NULL;
-    return o && code == LR_ERR_KERNEL_ERROR && t->attempt <= o->retry_on_error && !lr_task_ended(t);
+    return o && code == LR_ERR_KERNEL_ERROR && t->attempt <= o->retry_on_error;
 }
 
 void lr_pool_run_kernel(lr_worker *w, lr_task *t)
@@ -46,15 +48,17 @@ void lr_pool_run_kernel(lr_worker *w, lr_task *t)
     lr_value result = {0};
     lr_kernel_fault fault;
     uint64_t ticks = lr_clock_ticks();
-    lr_err err = call(w, t, &result, &fault);
+    lr_err err = lr_pool_call_kernel(w, t, t->fn->kernel, t->id, &t->args, &result, &fault);
     lr_pool_note_time(w, t->fn, lr_clock_ticks() - ticks);
-    if (err == LR_ERR_NONE) {
+    if (!lr_task_wants_result(t)) {
+        lr_value_clear(&result);
+    } else if (err == LR_ERR_NONE) {
         lr_pool_end(t, LR_TASK_READY, &result);
     } else if (may_retry(t, err)) {
         t->attempt++;
         lr_pool_retry(w, t);
         return;
-    } else if (!lr_task_ended(t)) {
+    } else {
         lr_pool_fail(t, err, fault.message, NULL);
     }
     lr_pool_body_done(w, t);

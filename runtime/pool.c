@@ -571,6 +571,7 @@ static bool worker_init(lr_pool *p, unsigned index)
     w->has_loop = index > 0;
     w->random = lr_mix64(p->seed + index);
     lr_builder_init(&w->builder);
+    lr_builder_init(&w->results);
     w->kernel_state = lr_kernel_workers_new();
     return lr_deque_init(&w->deque);
 }
@@ -655,6 +656,7 @@ void lr_pool_fini(lr_pool *p)
         lr_worker *w = &p->workers[i];
         lr_deque_fini(&w->deque);
         lr_builder_fini(&w->builder);
+        lr_builder_fini(&w->results);
         lr_kernel_workers_free(w->kernel_state);
         free((void *)w->timers);
     }

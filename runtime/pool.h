@@ -61,7 +61,8 @@ typedef struct lr_worker {
     unsigned free_fiber_count;
     bool looking;      /* had nothing to do, and has found nothing yet */
     uint32_t allowance; /* submits left before max_pending is looked at again */
-    lr_builder builder; /* for errors and kernels */
+    lr_builder builder; /* for errors */
+    lr_builder results; /* of the kernel that runs; its own, for an error may be made meanwhile (a cancel is noticed) */
     lr_kernel_workers *kernel_state;
     /* written by this thread, read by others */
     _Alignas(64) _Atomic uint64_t submitted;
@@ -137,6 +138,9 @@ void lr_pool_hold(lr_worker *w, lr_task *t, bool on);
 void lr_pool_note_time(lr_worker *w, lr_fn *fn, uint64_t ticks);
 /* Runs a claimed kernel task to its end. Takes over a count. */
 void lr_pool_run_kernel(lr_worker *w, lr_task *t);
+/* Calls a kernel right here, in the body of t (NULL: in the script); stream names its random numbers. */
+lr_err lr_pool_call_kernel(lr_worker *w, lr_task *t, const lr_kernel *k, lr_id stream, const lr_value *args,
+                           lr_value *result, lr_kernel_fault *fault);
 /* A body has stopped without a result and shall run once more. Takes over a count. */
 void lr_pool_retry(lr_worker *w, lr_task *t);
 /* A body has stopped (after its task ended): what it held is given back. */

@@ -73,6 +73,13 @@ static inline lr_task_state lr_task_state_of(const lr_task *t)
     return (lr_task_state)(atomic_load_explicit(&t->word, memory_order_acquire) & LR_TASK_STATE_BITS);
 }
 static inline bool lr_task_ended(const lr_task *t) { return lr_task_state_of(t) >= LR_TASK_READY; }
+/* What a body returns is wanted: the task has not ended, and has no cancel's mark. Who sets the mark ends the task, and
+ * may be a moment behind a body that has seen the mark and returned. */
+static inline bool lr_task_wants_result(const lr_task *t)
+{
+    uint32_t word = atomic_load_explicit(&t->word, memory_order_acquire);
+    return (word & LR_TASK_STATE_BITS) < LR_TASK_READY && !(word & LR_TASK_CANCEL);
+}
 static inline bool lr_task_has(const lr_task *t, uint32_t flag)
 {
     return (atomic_load_explicit(&t->word, memory_order_relaxed) & flag) != 0;

@@ -144,11 +144,21 @@ lr.free = core.free
 --- A remote function, of a function or of a module's name and a function's.
 lr.remote = core.remote
 
---- Calls the function right here: no task, no copy of arguments or results.
+--- The arguments with the value of each future in its place.
+local function with_values(...)
+  local n = select("#", ...)
+  local values = { ... }
+  for i = 1, n do
+    if is_future(values[i]) then values[i] = (get(values[i])) end
+  end
+  return unpack(values, 1, n)
+end
+
+--- Calls the function right here: no task, no copy of arguments or results. A kernel is given the values of futures.
 function Remote:here(...)
   local fn = core.here_function(self)
   if fn then return fn(...) end
-  return core.here_kernel(self, ...)
+  return core.here_kernel(self, with_values(...))
 end
 
 -- ---- inside a task --------------------------------------------------------------------------------------------
