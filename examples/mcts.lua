@@ -21,8 +21,9 @@ usage: luarun examples/mcts.lua [options]
   --seed N      fixes all random choices
   --gtp         speak the Go Text Protocol, version 2, on standard input and output
   --moves N     stop a game against itself after N moves
-  --batch N     playouts in one task (default by board size)
-  --window N    tasks in flight (default 8)
+  --batch N     playouts from one leaf of the tree at once (default 8, and 4 on boards over 9)
+  --leaves N    leaves in one task (default 8; with fewer than 16000 playouts one for each 2000)
+  --window N    tasks in flight (default 8; with a time, and more than two workers, three for each and two)
   --bench S     search the empty board for S seconds and print the playouts a second
   --help
 ]]
@@ -36,7 +37,8 @@ local NUMBERS = {
   time = {least = 0.001, most = 86400}, playouts = {least = 1, most = 1e9, whole = true},
   size = {least = 5, most = 19, whole = true}, komi = {least = -1000, most = 1000},
   seed = {least = 0, most = 2 ^ 53, whole = true}, moves = {least = 1, most = 1e6, whole = true},
-  batch = {least = 1, most = 10000, whole = true}, window = {least = 1, most = 1000, whole = true},
+  batch = {least = 1, most = 10000, whole = true}, leaves = {least = 1, most = 256, whole = true},
+  window = {least = 1, most = 1000, whole = true},
   bench = {least = 0.01, most = 3600},
 }
 
@@ -127,8 +129,10 @@ local function main(words)
   options.size = options.size or 9
   options.komi = options.komi or 7.5
   options.seconds = options.time or 1
-  options.window = options.window or 8
-  options.batch = options.batch or math.max(4, math.floor(1300 / options.size ^ 2))
+  -- a number of playouts promises the same game on any number of workers, so it must not depend on them
+  options.window = options.window or (options.playouts and 8 or math.max(8, 3 * lr.resources().cpu + 2))
+  options.leaves = options.leaves or math.max(1, math.min(8, math.floor((options.playouts or 16000) / 2000)))
+  options.batch = options.batch or (options.size <= 9 and 8 or 4)
   options.resign = options.gtp
   if options.bench then return bench(go, options) end
   local engine = require("go.engine").new(go, options)

@@ -21,7 +21,7 @@ local SCORE_PLAYOUTS = 2000
 local Engine = {}
 Engine.__index = Engine
 
---- options: size, komi, seconds, playouts or nil, seed or nil, batch, window, resign (boolean).
+--- options: size, komi, seconds, playouts or nil, seed or nil, batch, leaves, window, resign (boolean).
 ---@return Engine
 function Engine.new(go, options)
   local self = setmetatable({go = go, options = options, komi = options.komi}, Engine)
@@ -57,7 +57,7 @@ function Engine:play(colour, move)
   local pos, reason = self.go.play:here(before, colour, move)
   if not pos then return nil, reason end
   self.history[#self.history + 1] = pos
-  if self.tree and not (board.to_move(before) == colour and self.tree:advance(move)) then self.tree = nil end
+  if self.tree and not (board.to_move(before) == colour and self.tree:advance(move, pos)) then self.tree = nil end
   return true
 end
 
@@ -139,9 +139,11 @@ end
 
 local function search(self, pos)
   local options = self.options
-  if not self.tree or self.tree.root.passes > 0 then
-    self.tree = Tree.new(self.go, {komi = self.komi, batch = options.batch, window = options.window,
-                                   seed = options.seed and options.seed + #self.history * 7919})
+  if not self.tree then
+    self.tree = Tree.new(self.go, {
+      komi = self.komi, batch = options.batch, leaves = options.leaves, window = options.window,
+      seed = options.seed and options.seed + #self.history * 7919,
+    })
     self.tree:reset(pos)
   end
   return self.tree:search{playouts = options.playouts, seconds = time_for_move(self, pos), early = true}

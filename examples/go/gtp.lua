@@ -298,7 +298,7 @@ end
 commands["mcts-variation"] = function(session)
   if not session.engine.tree then return "" end
   local moves, words = session.engine.tree:principal_variation(12), {}
-  local colour = session.engine.tree.root.colour
+  local colour = session.engine.tree:to_move()
   for i, move in ipairs(moves) do
     words[i] = (colour == board.BLACK and "b " or "w ") .. vertex(session, move)
     colour = board.other(colour)

@@ -10,6 +10,7 @@
  *             position (its hash), see `position format` below. Made by `new`, `setup`, `play`.
  *   move      0 is a pass; 1..n*n a point, row by row from the bottom left (A1 is 1)
  *   path      a string of moves, two bytes each, low byte first, the colours alternating
+ *   paths     a string of paths, each after its number of moves, two bytes, low byte first
  *   cell      an index into the padded board, where the neighbours of p are p+-1 and p+-STRIDE
  *
  * Where the ideas come from:
@@ -28,12 +29,16 @@
  *   pairs: all pairs name one point exactly when count * squares == sum * sum (Cauchy-Schwarz), so
  *   that "in atari, and where" costs no walk.
  */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("O3") /* however it is compiled: playouts are an eighth faster than with -O2 */
+#endif
+
 #include <luarun/kernel.h>
 #include <string.h>
 
 enum { EMPTY = 0, BLACK = 1, WHITE = 2, EDGE = 3 };
 enum { MIN_SIZE = 5, MAX_SIZE = 19, STRIDE = 20, CELLS = STRIDE * 21 + 1, POINTS = 361 };
-enum { MAX_HISTORY = 4096, MAX_PATH = 2048, MAX_PLAYOUTS = 1000000 };
+enum { MAX_HISTORY = 4096, MAX_PATH = 2048, MAX_PATHS = 256, MAX_PLAYOUTS = 1000000 };
 enum { PASS_CELL = 0, NO_CELL = 0xffff };
 
 #define OTHER(colour) (3 - (colour))
@@ -54,6 +59,8 @@ enum {
     SHAPE_WHITE = 32,
     ONE_EMPTY = 8,      /* at least one of the four sides is empty */
     TWO_EMPTY = 16,     /* at least two are */
+    THREE_EMPTY = 64,
+    TWO_COLOURS = 128,  /* stones of both colours on the four sides */
 };
 
 #define EYE_OF(colour) ((colour) == BLACK ? EYE_BLACK : EYE_WHITE)
@@ -84,7 +91,7 @@ typedef struct board {
 typedef struct scratch {
     uint8_t facts[65536];
     uint64_t zobrist[3][CELLS];
-    board start, play;
+    board base, start, play; /* as the position says; after a path; of one playout */
     uint64_t history[MAX_HISTORY + MAX_PATH];
     int history_count;
     uint64_t seen[256];      /* a Bloom filter over history */
@@ -220,15 +227,24 @@ static void shapes_init(uint8_t *facts)
     }
 }
 
+static int sides_facts(unsigned code)
+{
+    static const int of_empties[5] = {0, ONE_EMPTY, ONE_EMPTY | TWO_EMPTY, ONE_EMPTY | TWO_EMPTY | THREE_EMPTY,
+                                      ONE_EMPTY | TWO_EMPTY | THREE_EMPTY};
+    int empties = 0, touches = 0;
+    for (int k = 0; k < 4; k++) {
+        int c = around_get(code, k);
+        if (c == EMPTY) empties++;
+        if (c == BLACK || c == WHITE) touches |= c;
+    }
+    return of_empties[empties] | (touches == (BLACK | WHITE) ? TWO_COLOURS : 0) |
+           (is_eye(code, BLACK) ? EYE_BLACK : 0) | (is_eye(code, WHITE) ? EYE_WHITE : 0);
+}
+
 static int scratch_init(void *memory)
 {
     scratch *s = memory;
-    for (unsigned code = 0; code < 65536; code++) {
-        int empties = 0;
-        for (int k = 0; k < 4; k++) empties += around_get(code, k) == EMPTY;
-        s->facts[code] = (uint8_t)((is_eye(code, BLACK) ? EYE_BLACK : 0) | (is_eye(code, WHITE) ? EYE_WHITE : 0) |
-                                   (empties >= 1 ? ONE_EMPTY : 0) | (empties >= 2 ? TWO_EMPTY : 0));
-    }
+    for (unsigned code = 0; code < 65536; code++) s->facts[code] = (uint8_t)sides_facts(code);
     shapes_init(s->facts);
     rng r = {0x1970}; /* fixed: hashes travel between processes inside positions */
     for (int c = BLACK; c <= WHITE; c++)
@@ -431,25 +447,6 @@ static outcome move_outcome(const board *b, const scratch *s, int colour, int p)
     return o;
 }
 
-/* The liberties of group g, up to cap of them; returns how many were found. */
-static int group_liberties(const board *b, int g, int cap, int *out)
-{
-    int found = 0, p = g;
-    do {
-        for (int k = 0; k < 4; k++) {
-            int q = p + direction[k];
-            if (b->cell[q] != EMPTY) continue;
-            bool known = false;
-            for (int i = 0; i < found; i++) known |= out[i] == q;
-            if (known) continue;
-            out[found++] = q;
-            if (found == cap) return found;
-        }
-        p = b->next[p];
-    } while (p != g);
-    return found;
-}
-
 /* Area score from black's side, without komi, every stone alive: stones, and empty regions that touch one colour. */
 static int area_score(const board *b, scratch *s, uint8_t *owner)
 {
@@ -527,9 +524,9 @@ static bool is_bad_self_atari(const board *b, const scratch *s, int colour, int 
     return o.liberties < 2 && o.taken == 0 && o.stones > 1;
 }
 
-static int shape_moves(const board *b, const scratch *s, int colour, int around, int *out, int count)
+static int shape_moves(const board *b, const scratch *s, int colour, int around, int *out)
 {
-    int shape = SHAPE_FOR(colour);
+    int shape = SHAPE_FOR(colour), count = 0;
     for (int k = 0; k < 8; k++) {
         int p = around + direction[k];
         if (b->cell[p] == EMPTY && (s->facts[b->around[p]] & shape) &&
@@ -556,106 +553,53 @@ static int random_move(const board *b, const scratch *s, int colour, rng *r)
     return PASS_CELL;
 }
 
+/* Adds to *touches the colours beside an empty point; returns how many of its sides are empty, the last of them in
+ * *beside, `but` aside. */
+static int sides_look(const board *b, int p, int but, int *touches, int *beside)
+{
+    int empties = 0;
+    for (int k = 0; k < 4; k++) {
+        int q = p + direction[k], c = b->cell[q];
+        if (c == BLACK || c == WHITE) *touches |= c;
+        if (c != EMPTY || q == but) continue;
+        empties++;
+        *beside = q;
+    }
+    return empties;
+}
+
 /* The point that decides an eye space of three empty points beside the last move: its middle, when stones of
  * one colour alone surround it ("nakade", Chaslot et al. 2009). Whoever plays there makes one eye of it or
  * two. Returns 0 when there is none. */
-static int nakade_find(const board *b, int last)
+static int nakade_find(const board *b, const scratch *s, int last)
 {
+    const int wanted = ONE_EMPTY | THREE_EMPTY | TWO_COLOURS; /* one or two empty sides, one colour */
     for (int k = 0; k < 4; k++) {
-        int space[4], count = 1, middle = 0, touches = 0;
-        space[0] = last + direction[k];
-        if (b->cell[space[0]] != EMPTY) continue;
-        for (int i = 0; i < count && count <= 3; i++) {
-            int inside = 0;
-            for (int j = 0; j < 4; j++) {
-                int q = space[i] + direction[j], c = b->cell[q];
-                if (c == BLACK || c == WHITE) touches |= c;
-                if (c != EMPTY) continue;
-                inside++;
-                bool known = false;
-                for (int m = 0; m < count; m++) known |= space[m] == q;
-                if (!known && count < 4) space[count++] = q;
-            }
-            if (inside == 2) middle = space[i];
+        int p = last + direction[k], touches = 0, one = 0, other = 0, none;
+        if (b->cell[p] != EMPTY || (s->facts[b->around[p]] & wanted) != ONE_EMPTY) continue;
+        if (sides_look(b, p, 0, &touches, &one) == 2) { /* p is the middle: both ends must be ends */
+            if (sides_look(b, p, one, &touches, &other) != 1 || touches == (BLACK | WHITE)) continue;
+            if (sides_look(b, one, p, &touches, &none) || sides_look(b, other, p, &touches, &none)) continue;
+        } else { /* p is an end: what is beside it is the middle, and beyond that another end */
+            if (sides_look(b, one, p, &touches, &other) != 1 || touches == (BLACK | WHITE)) continue;
+            if (sides_look(b, other, one, &touches, &none)) continue;
+            p = one;
         }
-        if (count == 3 && touches != (BLACK | WHITE) && middle) return middle;
+        if (touches != (BLACK | WHITE)) return p;
     }
     return 0;
 }
 
-/* Answers to a last move that left a group of ours two liberties: a liberty of it that gains some. And where
- * the last move's own group has just two: the liberty from which it cannot grow. */
-static int two_liberty_answers(const board *b, const scratch *s, int colour, int *out)
-{
-    int count = 0, last = b->last, ways[3], seen = 0;
-    for (int k = 0; k < 4; k++) {
-        int q = last + direction[k];
-        if (b->cell[q] != colour) continue;
-        int g = b->group[q];
-        if (g == seen || b->liberties[g] > 8 || group_liberties(b, g, 3, ways) != 2) continue;
-        seen = g;
-        for (int i = 0; i < 2; i++) {
-            /* worth it when the joined group would have three liberties or more */
-            int p = ways[i], more = 0;
-            for (int j = 0; j < 4; j++) {
-                int n = p + direction[j];
-                if (b->cell[n] == EMPTY) more++;
-                else if (b->cell[n] == colour && b->group[n] != g) more += 2;
-            }
-            if (more >= 2 && move_check(b, s, colour, p) == LEGAL) out[count++] = p;
-        }
-    }
-    int g = b->group[last];
-    if (b->liberties[g] <= 8 && group_liberties(b, g, 3, ways) == 2) {
-        for (int i = 0; i < 2; i++) {
-            outcome o = move_outcome(b, s, colour, ways[i]);
-            if (o.liberties < 2 || move_check(b, s, colour, ways[i]) != LEGAL) continue;
-            outcome escape = move_outcome(b, s, OTHER(colour), ways[1 - i]);
-            (void)escape;
-            out[count++] = ways[i];
-        }
-    }
-    return count;
-}
-
-#ifndef P_TWO
-#define P_TWO 0
-#endif
-#ifndef P_NAKADE
-#define P_NAKADE 16
-#endif
-#ifndef P_SHAPE
-#define P_SHAPE 16
-#endif
-#ifndef P_SHAPE2
-#define P_SHAPE2 0
-#endif
-#ifndef P_ATARI
-#define P_ATARI 16
-#endif
 static int playout_move(const board *b, const scratch *s, rng *r)
 {
-    int colour = b->to_move, moves[40], count;
-    uint32_t dice = random_bits(r);
+    int colour = b->to_move, moves[40];
     if (b->last != PASS_CELL && b->last != NO_CELL) {
-        if ((int)(dice & 15) < P_ATARI) {
-            count = atari_answers(b, s, colour, moves, 24);
-            if (count > 0) return moves[random_below(r, count)];
-        }
-        if ((int)(dice >> 4 & 15) < P_NAKADE) {
-            int p = nakade_find(b, b->last);
-            if (p && move_check(b, s, colour, p) == LEGAL) return p;
-        }
-        if ((int)(dice >> 8 & 15) < P_TWO) {
-            count = two_liberty_answers(b, s, colour, moves);
-            if (count > 0) return moves[random_below(r, count)];
-        }
-        if ((int)(dice >> 12 & 15) < P_SHAPE) {
-            count = shape_moves(b, s, colour, b->last, moves, 0);
-            if (P_SHAPE2 && b->before_last != PASS_CELL && b->before_last != NO_CELL)
-                count = shape_moves(b, s, colour, b->before_last, moves, count);
-            if (count > 0) return moves[random_below(r, count)];
-        }
+        int count = atari_answers(b, s, colour, moves, 24);
+        if (count > 0) return moves[random_below(r, count)];
+        int p = nakade_find(b, s, b->last);
+        if (p && move_check(b, s, colour, p) == LEGAL) return p;
+        count = shape_moves(b, s, colour, b->last, moves);
+        if (count > 0) return moves[random_below(r, count)];
     }
     return random_move(b, s, colour, r);
 }
@@ -845,33 +789,61 @@ static enum refusal move_check_all(const board *b, const scratch *s, int colour,
     return LEGAL;
 }
 
-/* Plays the moves of a path on s->start, noting positions in the history. */
-static int path_play(lr_call *call, int argument, scratch *s)
-{
+/* Where reading a string of paths has come to. Without a string there is one path, and it is empty. */
+typedef struct paths {
     const char *bytes;
-    size_t length;
-    if (lr_arg_is_nil(call, argument)) return LR_OK;
-    if (lr_arg_string(call, argument, &bytes, &length)) return LR_ERR;
-    if (length % 2 != 0 || length / 2 > MAX_PATH)
-        return lr_fail(call, "argument %d: a path of %zu bytes; two for each move and at most %d moves wanted",
-                       argument, length, MAX_PATH);
-    board *b = &s->start;
-    for (size_t i = 0; i < length; i += 2) {
-        unsigned move = get16(bytes + i);
-        int p = move == 0 ? PASS_CELL : cell_of_move(b->size, (int)move);
-        char name[8];
-        if (move > (unsigned)(b->size * b->size))
-            return lr_fail(call, "argument %d: move %zu of the path is %u; 0 to %d wanted", argument, i / 2 + 1, move,
-                           b->size * b->size);
-        if (p != PASS_CELL) {
-            enum refusal r = move_check(b, s, b->to_move, p);
-            if (r != LEGAL)
-                return lr_fail(call, "argument %d: move %zu of the path, %s, is not legal: %s", argument, i / 2 + 1,
-                               cell_name(p, name), refusal_words[r]);
-        }
-        board_play(b, s, p);
-        if (p != PASS_CELL) s->history[s->history_count++] = b->hash;
+    size_t length, at;
+    int argument, count, index, base_history;
+} paths;
+
+/* Counts the paths and keeps the position that was read for each to start from. */
+static int paths_open(lr_call *call, int argument, scratch *s, paths *out)
+{
+    *out = (paths){"\0", 2, 0, argument, 0, 0, s->history_count};
+    if (!lr_arg_is_nil(call, argument) && lr_arg_string(call, argument, &out->bytes, &out->length)) return LR_ERR;
+    for (size_t at = 0; at < out->length; out->count++) {
+        size_t left = out->length - at, moves = left >= 2 ? get16(out->bytes + at) : 0;
+        if (left < 2 || moves > MAX_PATH || left < 2 + 2 * moves)
+            return lr_fail(call, "argument %d: path %d does not fit its string: %zu bytes are left; two for its number "
+                           "of moves and two for each of at most %d moves wanted",
+                           argument, out->count + 1, left, MAX_PATH);
+        at += 2 + 2 * moves;
     }
+    if (out->count < 1 || out->count > MAX_PATHS)
+        return lr_fail(call, "argument %d: %d paths; 1 to %d wanted", argument, out->count, MAX_PATHS);
+    s->base = s->start;
+    return LR_OK;
+}
+
+/* Plays one move of a path on s->start and notes the position in the history. */
+static int path_step(lr_call *call, const paths *ps, scratch *s, size_t number, unsigned move)
+{
+    board *b = &s->start;
+    char name[8];
+    if (move > (unsigned)(b->size * b->size))
+        return lr_fail(call, "argument %d: move %zu of path %d is %u; 0 to %d wanted", ps->argument, number,
+                       ps->index, move, b->size * b->size);
+    int p = move == 0 ? PASS_CELL : cell_of_move(b->size, (int)move);
+    enum refusal r = p == PASS_CELL ? LEGAL : move_check(b, s, b->to_move, p);
+    if (r != LEGAL)
+        return lr_fail(call, "argument %d: move %zu of path %d, %s, is not legal: %s", ps->argument, number,
+                       ps->index, cell_name(p, name), refusal_words[r]);
+    board_play(b, s, p);
+    if (p != PASS_CELL) s->history[s->history_count++] = b->hash;
+    return LR_OK;
+}
+
+/* Leaves in s->start and s->history where the next path ends. */
+static int path_next(lr_call *call, paths *ps, scratch *s)
+{
+    size_t moves = get16(ps->bytes + ps->at);
+    const char *move = ps->bytes + ps->at + 2;
+    s->history_count = ps->base_history;
+    s->start = s->base;
+    ps->index++;
+    ps->at += 2 + 2 * moves;
+    for (size_t i = 0; i < moves; i++)
+        if (path_step(call, ps, s, i + 1, get16(move + 2 * i))) return LR_ERR;
     return LR_OK;
 }
 
@@ -1038,51 +1010,67 @@ static void amaf_count(scratch *s, unsigned result, int order_count)
     }
 }
 
-static int amaf_return(lr_call *call, const scratch *s, int size)
+/* Writes the four rows of one leaf: black's visits and wins, white's visits and wins, by move. What stands in
+ * the place of the pass is of all games. */
+static void amaf_write(const scratch *s, float *row, int playouts, unsigned black_wins)
 {
-    int64_t shape[2] = {4, size * size + 1};
-    lr_tensor t;
-    if (lr_return_tensor(call, LR_F32, 2, shape, &t)) return LR_ERR;
-    float *row = t.data;
-    for (int colour = BLACK; colour <= WHITE; colour++, row += 2 * shape[1]) {
-        float *wins = row + shape[1];
-        row[0] = wins[0] = 0;
-        for (int move = 1; move < shape[1]; move++) {
+    int size = s->start.size, columns = size * size + 1;
+    for (int colour = BLACK; colour <= WHITE; colour++, row += 2 * columns) {
+        float *wins = row + columns;
+        row[0] = (float)playouts;
+        wins[0] = (float)(colour == BLACK ? black_wins : 2 * (unsigned)playouts - black_wins) * 0.5f;
+        for (int move = 1; move < columns; move++) {
             int p = cell_of_move(size, move);
             row[move] = (float)s->amaf_visits[colour][p];
             wins[move] = (float)s->amaf_wins[colour][p] * 0.5f;
         }
     }
-    return LR_OK;
 }
 
-static int kernel_playout(lr_call *call)
+/* Plays up to `playouts` games from s->start; returns how many, fewer when cancelled. */
+static int leaf_run(lr_call *call, scratch *s, rng *r, double komi, int playouts, unsigned *wins, double *score_sum)
 {
-    double komi, score_sum = 0;
-    int playouts, done;
-    rng r;
-    scratch *s = scratch_get(call);
-    if (!s || position_read(call, 1, s) || path_play(call, 2, s) || komi_read(call, 3, &komi) ||
-        batch_read(call, 4, &playouts) || seed_read(call, 5, &r))
-        return LR_ERR;
+    const board *b = &s->start;
+    bool over = b->last == PASS_CELL && b->before_last == PASS_CELL;
+    int done;
     memset(s->amaf_visits, 0, sizeof s->amaf_visits);
     memset(s->amaf_wins, 0, sizeof s->amaf_wins);
     memset(s->first, 0, sizeof s->first);
-    const board *b = &s->start;
-    bool over = b->last == PASS_CELL && b->before_last == PASS_CELL;
-    unsigned wins = 0;
+    *wins = 0;
     for (done = 0; done < playouts && !lr_cancelled(call); done++) {
         int order_count = 0;
         double score;
         s->play = s->start;
         if (over) score = area_score(b, s, NULL) - komi;
-        else score = playout_run(s, &r, &order_count) - komi;
-        score_sum += score;
-        wins += result_of(score);
+        else score = playout_run(s, r, &order_count) - komi;
+        *score_sum += score;
+        *wins += result_of(score);
         amaf_count(s, result_of(score), order_count);
     }
-    return lr_return_number(call, wins * 0.5) || lr_return_integer(call, done) ||
-           lr_return_number(call, done ? score_sum / done : 0) || amaf_return(call, s, b->size);
+    return done;
+}
+
+static int kernel_playout(lr_call *call)
+{
+    double komi, score_sum = 0;
+    int playouts, total = 0;
+    rng r;
+    paths ps;
+    lr_tensor t;
+    scratch *s = scratch_get(call);
+    if (!s || position_read(call, 1, s) || paths_open(call, 2, s, &ps) || komi_read(call, 3, &komi) ||
+        batch_read(call, 4, &playouts) || seed_read(call, 5, &r))
+        return LR_ERR;
+    int64_t shape[3] = {ps.count, 4, s->base.size * s->base.size + 1};
+    if (lr_return_tensor(call, LR_F32, 3, shape, &t)) return LR_ERR;
+    for (int leaf = 0; leaf < ps.count; leaf++) {
+        unsigned wins;
+        if (path_next(call, &ps, s)) return LR_ERR;
+        int done = leaf_run(call, s, &r, komi, playouts, &wins, &score_sum);
+        amaf_write(s, (float *)t.data + leaf * 4 * shape[2], done, wins);
+        total += done;
+    }
+    return lr_return_integer(call, total) || lr_return_number(call, total ? score_sum / total : 0);
 }
 
 /* Virtual visits of the priors (Gelly and Silver 2011, section 6; numbers found by matches against GNU Go). */
@@ -1119,15 +1107,13 @@ static int line_of(const board *b, int p)
  * Goutrie, Kruger, Herbrich 2001), up to 3; 0 beyond. Fills s->mark. */
 static void distances_find(const board *b, scratch *s)
 {
-    uint16_t queue[2 * CELLS];
-    int head = 0, tail = 0, count[5] = {0};
+    int count[5] = {0};
     memset(s->mark, 0, sizeof s->mark);
     if (b->last == PASS_CELL || b->last == NO_CELL) return;
     uint8_t distance[CELLS];
     memset(distance, 255, sizeof distance);
     /* Breadth first by rings; a step within a chain costs nothing and is queued in the same ring. */
     uint16_t rings[5][CELLS];
-    (void)queue, (void)head, (void)tail;
     rings[0][count[0]++] = (uint16_t)b->last;
     distance[b->last] = 0;
     for (int d = 0; d <= 3; d++)
@@ -1185,27 +1171,37 @@ static prior prior_of(const board *b, const scratch *s, int colour, int p, int b
     return a;
 }
 
-static int kernel_expand(lr_call *call)
+/* Two rows of one leaf, s->start: virtual visits and virtual wins by move. */
+static void priors_write(scratch *s, float *visits)
 {
-    lr_tensor t;
-    scratch *s = scratch_get(call);
-    if (!s || position_read(call, 1, s) || path_play(call, 2, s)) return LR_ERR;
     const board *b = &s->start;
-    int colour = b->to_move, own_eye = EYE_OF(colour);
-    int64_t shape[2] = {2, b->size * b->size + 1};
-    if (lr_return_tensor(call, LR_F32, 2, shape, &t)) return LR_ERR;
-    float *visits = t.data, *wins = visits + shape[1];
+    int colour = b->to_move, own_eye = EYE_OF(colour), columns = b->size * b->size + 1;
+    float *wins = visits + columns;
     uint8_t bonus[CELLS];
     seen_build(s);
     distances_find(b, s);
     tactics_find(b, s, colour, bonus);
     visits[0] = PRIOR_EVEN, wins[0] = 1; /* a pass is rarely better than a move */
-    for (int move = 1; move < shape[1]; move++) {
+    for (int move = 1; move < columns; move++) {
         int p = cell_of_move(b->size, move);
         prior a = {-1, 0};
         if (b->cell[p] == EMPTY && !(s->facts[b->around[p]] & own_eye) && move_check_all(b, s, colour, p) == LEGAL)
             a = prior_of(b, s, colour, p, bonus[p]);
         visits[move] = a.visits, wins[move] = a.wins;
+    }
+}
+
+static int kernel_expand(lr_call *call)
+{
+    paths ps;
+    lr_tensor t;
+    scratch *s = scratch_get(call);
+    if (!s || position_read(call, 1, s) || paths_open(call, 2, s, &ps)) return LR_ERR;
+    int64_t shape[3] = {ps.count, 2, s->base.size * s->base.size + 1};
+    if (lr_return_tensor(call, LR_F32, 3, shape, &t)) return LR_ERR;
+    for (int leaf = 0; leaf < ps.count; leaf++) {
+        if (path_next(call, &ps, s)) return LR_ERR;
+        priors_write(s, (float *)t.data + leaf * 2 * shape[2]);
     }
     return LR_OK;
 }
@@ -1242,8 +1238,10 @@ static void dead_find(const scratch *s, int playouts, char dead[POINTS])
         while (stone != g);
         if (b->cell[g] == WHITE) sum = -sum;
         if (2 * sum > -(int64_t)playouts * b->stones[g] / 2) continue;
-        do dead[move_of_cell(b->size, stone) - 1] = 1, stone = b->next[stone];
-        while (stone != g);
+        for (int move = 1; move <= points; move++) {
+            int p = cell_of_move(b->size, move);
+            if (b->cell[p] != EMPTY && b->group[p] == g) dead[move - 1] = 1;
+        }
     }
 }
 
@@ -1305,12 +1303,12 @@ LR_KERNELS(
      "owner: f32[n*n]",
      "Estimates by playouts which stones are dead, and scores without them; owner is -1 white's to 1 black's",
      {0, 0, 0}},
-    {"playout",kernel_playout,
-     "(position, path: string|nil, komi: number, playouts: integer, seed: integer|nil) -> wins, done, score, "
-     "amaf: f32[4, n*n+1]",
-     "Plays games to the end from the position at the end of a path. wins (jigo a half) and mean score are black's; "
-     "amaf rows are black's visits and wins, white's visits and wins, by first move; stops early when cancelled",
-     {0, 0, 0}},
-    {"expand", kernel_expand, "(position, path: string|nil) -> priors: f32[2, n*n+1]",
-     "For each move (pass first) virtual visits, -1 where it is illegal or fills an own eye, and virtual wins",
+    {"playout", kernel_playout,
+     "(position, paths: string|nil, komi: number, playouts: integer, seed: integer|nil) -> amaf: f32[paths, 4, n*n+1], "
+     "done: integer, score: number",
+     "Plays so many games to the end from where each path leads. Rows of amaf are black's visits and wins, white's "
+     "visits and wins, by first move; the pass column counts all games; a jigo is half a win. done is the number of "
+     "games, fewer when cancelled; score their mean score for black", {0, 0, 0}},
+    {"expand", kernel_expand, "(position, paths: string|nil) -> priors: f32[paths, 2, n*n+1]",
+     "For each path and move (pass first) virtual visits, -1 where it is illegal or fills an own eye, and virtual wins",
      {0, 0, 0}})
