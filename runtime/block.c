@@ -7,6 +7,7 @@
 #define FREE_FIBERS_MAX 32  /* stacks a worker keeps for its next waits */
 #define HERE_NS 50000       /* the script's thread runs the task it waits for when known to be this short */
 #define BLOCK_SPIN_NS 30000 /* the script's thread looks that long before it sleeps */
+#define SPIN_PATIENCE 8     /* long waits in a row after which it sleeps at once, until one is short again */
 
 /* ---- timers: a binary heap of parks by deadline ---------------------------------------------------- */
 
@@ -136,9 +137,8 @@ void lr_pool_look_at_parked(lr_worker *w)
 /* ---- waiting on the stack --------------------------------------------------------------------------- */
 
 /* Spins shortly for what is about to be there. */
-static void spin_for(lr_worker *w, lr_park *p)
+static void spin_for(const lr_park *p, uint64_t until)
 {
-    uint64_t until = lr_clock_ns() + BLOCK_SPIN_NS;
     if (p->deadline_ns < until) until = p->deadline_ns;
     do {
         for (int i = 0; i < 32; i++) {
@@ -146,15 +146,20 @@ static void spin_for(lr_worker *w, lr_park *p)
             lr_cpu_pause();
         }
     } while (lr_clock_ns() < until);
-    (void)w;
 }
 
-/* Sleeps until something is delivered; for a thread that runs nothing else meanwhile. */
+/* Sleeps until something is delivered; for a thread that runs nothing else meanwhile. Spinning pays where waits are
+ * short; where they lately were long it only takes a processor from the workers that are waited for. */
 static void sleep_for(lr_worker *w, lr_park *p)
 {
-    spin_for(w, p);
-    if (atomic_load(&w->inbox) || atomic_load(&w->look_at_parked)) return;
-    lr_bed_sleep(&w->bed, w->timer_count ? w->timers[0]->deadline_ns : LR_NEVER);
+    uint64_t began = lr_clock_ns();
+    if (w->long_waits < SPIN_PATIENCE) spin_for(p, began + BLOCK_SPIN_NS);
+    if (!atomic_load(&w->inbox) && !atomic_load(&w->look_at_parked))
+        lr_bed_sleep(&w->bed, w->timer_count ? w->timers[0]->deadline_ns : LR_NEVER);
+    if (lr_clock_ns() - began < 2 * (uint64_t)BLOCK_SPIN_NS)
+        w->long_waits = 0;
+    else if (w->long_waits < SPIN_PATIENCE)
+        w->long_waits++;
 }
 
 /* The script's thread runs no strangers' work meanwhile. */

@@ -54,6 +54,7 @@ typedef struct lr_worker {
     uint64_t random;   /* where to steal next */
     unsigned turn;
     unsigned depth;    /* tasks on the stack of the script's thread inside each other */
+    unsigned long_waits; /* of the script's thread, in a row, up to a bound: whether to spin before sleeping */
     lr_fiber root;     /* the stack this thread was started with: only starts and ends the loop */
     lr_fiber *fiber;   /* what runs now */
     lr_fiber *free_fibers; /* each in the midst of the loop, ready to go on with it */
