@@ -3,6 +3,7 @@
 #include "bindings/core.h"
 #include "bindings/handles.h"
 #include "bindings/options.h"
+#include "bindings/plain.h"
 #include "bindings/run.h"
 #include "bindings/session.h"
 #include "bindings/worker_state.h"
@@ -303,17 +304,18 @@ static int remote_call(lua_State *L)
     if (w->pool->worker_count == 0) refuse_none(L);
     lr_err code;
     lr_fn *fn = r->ref_function == LUA_NOREF ? r->fn : lr_remote_fn(S, L, 1, &code);
-    if (!fn || !lr_encode(S, L, 2, top - 1, LR_ROOT_ARGUMENT, 0, &code)) {
+    lr_value args;
+    bool plain = fn && lr_plain_encode(L, 2, top - 1, &args);
+    if (!plain && (!fn || !lr_encode(S, L, 2, top - 1, LR_ROOT_ARGUMENT, 0, &code))) {
         lr_error_push(S, L, code, lua_tostring(L, -1));
         return lua_error(L);
     }
-    lr_value args;
-    if (!lr_builder_finish(&S->builder, &args)) return luaL_error(L, "not enough memory");
+    if (!plain && !lr_builder_finish(&S->builder, &args)) return luaL_error(L, "not enough memory");
     lr_task *parent = S->current ? S->current->task : NULL;
     if (parent && parent->children == 0) lr_pool_shorten_family(w->pool, parent);
     lr_task *t = lr_task_new(fn, parent, lr_session_next_id(S), &args);
     if (!t) return luaL_error(L, "not enough memory");
-    uint32_t inputs = count_inputs(S, L, top);
+    uint32_t inputs = plain ? 0 : count_inputs(S, L, top);
     if ((inputs || r->options) && !add_extra(S, L, t, r->options, inputs, top)) {
         lr_task_release(t);
         return luaL_error(L, "not enough memory");

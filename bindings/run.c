@@ -3,6 +3,7 @@
 #include "bindings/codec.h"
 #include "bindings/collector.h"
 #include "bindings/handles.h"
+#include "bindings/plain.h"
 #include "bindings/session.h"
 #include "bindings/worker_state.h"
 #include "runtime/extra.h"
@@ -254,8 +255,15 @@ static void succeed(lr_state *S, lr_slot *s)
     lua_State *co = s->co;
     lr_value result;
     lr_err code;
-    if (lr_task_wants_result(t)) {
-        if (!lr_encode(S, co, 1, lua_gettop(co), LR_ROOT_RESULT, LR_ENCODE_SEAL, &code)) {
+    int count = lua_gettop(co);
+    if (!lr_task_wants_result(t)) {
+        body_over(S, s, true);
+        return;
+    }
+    if (lr_plain_encode(co, 1, count, &result)) {
+        lr_pool_end(t, LR_TASK_READY, &result);
+    } else {
+        if (!lr_encode(S, co, 1, count, LR_ROOT_RESULT, LR_ENCODE_SEAL, &code)) {
             fail(S, s, code);
             return;
         }
@@ -274,9 +282,10 @@ static void go(lr_state *S, lr_slot *s, int count)
     lr_slot *outer = S->current;
     lr_fn *fn = s->task->fn;
     S->current = s;
-    uint64_t ticks = lr_clock_ticks();
+    bool timed = lr_pool_times(w, fn);
+    uint64_t ticks = timed ? lr_clock_ticks() : 0;
     int status = lua_resume(s->co, count);
-    lr_pool_note_time(w, fn, lr_clock_ticks() - ticks);
+    if (timed) lr_pool_note_time(fn, lr_clock_ticks() - ticks);
     S->current = outer;
     if (status == 0) {
         succeed(S, s);
@@ -319,7 +328,7 @@ static void run(lr_worker *w, lr_task *t)
         fail(S, s, LR_ERR_ERROR);
         return;
     }
-    int count = lr_decode(S, s->co, &t->args);
+    int count = t->args.plain ? lr_plain_decode(s->co, &t->args) : lr_decode(S, s->co, &t->args);
     if (count < 0 || (lr_task_has(t, LR_TASK_INPUTS) && !take_inputs(S, s->co, 2, t->extra))) {
         fail(S, s, LR_ERR_ERROR);
         return;
@@ -421,10 +430,12 @@ bool lr_may_park(lr_state *S, lua_State *L)
 
 int lr_take_soft(lr_state *S, lua_State *L, lr_task *t, uint32_t index)
 {
-    lr_task_set(t, LR_TASK_SEEN);
+    bool ready = lr_task_state_of(t) == LR_TASK_READY;
+    if (ready && t->result.plain && index == LR_RESULT_ALL) return lr_plain_decode(L, &t->result);
     int before = lua_gettop(L);
     int count = lr_decode(S, L, &t->result);
-    if (lr_task_state_of(t) != LR_TASK_READY) {
+    if (!ready) {
+        lr_task_set(t, LR_TASK_SEEN);
         if (count == 0) { /* freed, or an end for which there was no memory */
             lr_error_push(S, L, LR_ERR_OUT_OF_MEMORY, "the error was lost for want of memory");
         }
@@ -507,6 +518,7 @@ int lr_wait_get(lr_state *S, lua_State *L, lr_task *t, uint32_t index, uint64_t 
 {
     if (lr_may_park(S, L)) {
         lr_slot *s = S->current;
+        if (deadline_ns == LR_NEVER && lr_pool_run_own(S->worker, t)) return lr_take(S, L, t, index);
         lr_park_init(&s->park, S->worker, s->task, 1, deadline_ns);
         lr_task_retain(t);
         s->got = t;

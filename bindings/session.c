@@ -238,6 +238,7 @@ void lr_session_close(void)
     lr_state_free(session.script);
     session.script = NULL;
     session.started = false;
+    lr_fn_thread_end();
 }
 
 _Noreturn void lr_session_exit(int status)

@@ -3,7 +3,8 @@
 
 #include <stdlib.h>
 
-#define DEPTH_MAX 190       /* tasks that the script's thread runs inside each other */
+#define DEPTH_MAX 190       /* tasks on one stack inside each other */
+#define OWN_LOOK 4          /* among so many of its newest a worker looks for the one waited for */
 #define FREE_FIBERS_MAX 32  /* stacks a worker keeps for its next waits */
 #define HERE_NS 50000       /* the script's thread runs the task it waits for when known to be this short */
 #define BLOCK_SPIN_NS 30000 /* the script's thread looks that long before it sleeps */
@@ -196,7 +197,10 @@ static void leave_stack(lr_worker *w, lr_park *p)
     w->free_fiber_count--;
     p->fiber = w->fiber;
     w->fiber = next;
+    unsigned depth = w->depth;
+    w->depth = 0;
     lr_fiber_switch(p->fiber, next);
+    w->depth = depth;
     reap(w);
 }
 
@@ -250,6 +254,48 @@ void lr_pool_block_yield(lr_worker *w, lr_park *p)
     p->on_stack = true;
     lr_pool_yield(w, p);
     leave_stack(w, p);
+}
+
+/* ---- waiting by running what is waited for ---------------------------------------------------------- */
+
+/* What the loop would do before it took another task. */
+static bool loop_is_wanted(lr_worker *w)
+{
+    if (w->woken || atomic_load_explicit(&w->inbox, memory_order_relaxed) ||
+        atomic_load_explicit(&w->look_at_parked, memory_order_relaxed))
+        return true;
+    lr_pool *p = w->pool;
+    if (atomic_load_explicit(&p->high.count, memory_order_relaxed) > 0 || lr_hold_wants(&p->hold)) return true;
+    return w->timer_count && w->turn % 16 == 0 && w->timers[0]->deadline_ns <= lr_clock_ns();
+}
+
+/* Takes t out of the newest of the own deque; the others keep their order. */
+static bool take_own(lr_worker *w, const lr_task *t)
+{
+    lr_task *newer[OWN_LOOK];
+    unsigned count = 0;
+    bool found = false;
+    while (count < OWN_LOOK) {
+        lr_task *own = lr_deque_pop(&w->deque);
+        if (!own) break;
+        found = own == t;
+        if (found) break;
+        newer[count++] = own;
+    }
+    while (count > 0)
+        lr_pool_push(w, newer[--count]);
+    return found;
+}
+
+bool lr_pool_run_own(lr_worker *w, lr_task *t)
+{
+    if (w->depth >= DEPTH_MAX || lr_task_state_of(t) != LR_TASK_QUEUED || loop_is_wanted(w) || !take_own(w, t))
+        return false;
+    w->depth++;
+    w->turn++;
+    lr_pool_run(w, t);
+    w->depth--;
+    return lr_task_ended(t);
 }
 
 bool lr_pool_run_here(lr_worker *w, lr_task *t)

@@ -157,3 +157,46 @@ void lr_fn_destroy(lr_object *o)
     free(fn->field);
     free(fn);
 }
+
+/* ---- the counts that tasks hold ------------------------------------------------------------------------ */
+
+_Thread_local lr_credit lr_credits[LR_CREDIT_SLOTS];
+
+/* Gives back count of what c holds. */
+static void credit_return(lr_credit *c, uint32_t count)
+{
+    lr_fn *fn = c->fn;
+    c->count -= count;
+    if (count == 0) return;
+    uint32_t before = atomic_fetch_sub_explicit(&fn->base.refs, count, memory_order_release);
+    LR_ASSERT(before >= count);
+    if (before > count) return;
+    atomic_load_explicit(&fn->base.refs, memory_order_acquire);
+    lr_object_destroy(&fn->base);
+}
+
+void lr_fn_borrow_more(lr_fn *fn)
+{
+    lr_credit *c = &lr_credits[fn->slot % LR_CREDIT_SLOTS];
+    atomic_fetch_add_explicit(&fn->base.refs, LR_CREDIT_MAX / 2, memory_order_relaxed);
+    if (c->fn != fn) credit_return(c, c->count);
+    c->fn = fn;
+    c->count += LR_CREDIT_MAX / 2 - 1;
+}
+
+void lr_fn_repay_more(lr_fn *fn)
+{
+    lr_credit *c = &lr_credits[fn->slot % LR_CREDIT_SLOTS];
+    if (c->fn != fn) {
+        lr_object_release(&fn->base);
+        return;
+    }
+    c->count++;
+    credit_return(c, LR_CREDIT_MAX / 2);
+}
+
+void lr_fn_thread_end(void)
+{
+    for (int i = 0; i < LR_CREDIT_SLOTS; i++)
+        credit_return(&lr_credits[i], lr_credits[i].count);
+}

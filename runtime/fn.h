@@ -44,4 +44,43 @@ lr_fn *lr_fn_new_lua(const char *name, lr_value *body);
 lr_fn *lr_fn_new_module(const char *name, const char *module, const char *field);
 lr_fn *lr_fn_new_kernel(const char *name, struct lr_kernel *kernel);
 
+/* ---- the counts that tasks hold ------------------------------------------------------------------------
+ *
+ * Every task holds a count of its function, and functions are few: all threads would change the same counter for
+ * every task. So each thread keeps counts in hand of the last few functions, and takes or returns many at once. */
+
+#define LR_CREDIT_SLOTS 8
+
+typedef struct lr_credit {
+    lr_fn *fn;
+    uint32_t count; /* of fn, this thread's to give away; fn may be gone when 0 */
+} lr_credit;
+
+extern _Thread_local lr_credit lr_credits[LR_CREDIT_SLOTS];
+#define LR_CREDIT_MAX 2048u
+
+void lr_fn_borrow_more(lr_fn *fn);
+void lr_fn_repay_more(lr_fn *fn);
+/* Returns what this thread has in hand: called as it ends. */
+void lr_fn_thread_end(void);
+
+/* As retain and release, for the counts that tasks hold. */
+static inline void lr_fn_borrow(lr_fn *fn)
+{
+    lr_credit *c = &lr_credits[fn->slot % LR_CREDIT_SLOTS];
+    if (__builtin_expect(c->fn == fn && c->count > 0, 1))
+        c->count--;
+    else
+        lr_fn_borrow_more(fn);
+}
+
+static inline void lr_fn_repay(lr_fn *fn)
+{
+    lr_credit *c = &lr_credits[fn->slot % LR_CREDIT_SLOTS];
+    if (__builtin_expect(c->fn == fn && c->count < LR_CREDIT_MAX, 1))
+        c->count++;
+    else
+        lr_fn_repay_more(fn);
+}
+
 #endif

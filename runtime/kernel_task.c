@@ -47,9 +47,10 @@ void lr_pool_run_kernel(lr_worker *w, lr_task *t)
 {
     lr_value result = {0};
     lr_kernel_fault fault;
-    uint64_t ticks = lr_clock_ticks();
+    bool timed = lr_pool_times(w, t->fn);
+    uint64_t ticks = timed ? lr_clock_ticks() : 0;
     lr_err err = lr_pool_call_kernel(w, t, t->fn->kernel, t->id, &t->args, &result, &fault);
-    lr_pool_note_time(w, t->fn, lr_clock_ticks() - ticks);
+    if (timed) lr_pool_note_time(t->fn, lr_clock_ticks() - ticks);
     if (!lr_task_wants_result(t)) {
         lr_value_clear(&result);
     } else if (err == LR_ERR_NONE) {

@@ -58,7 +58,7 @@ static bool asleep_clear(lr_pool *p, unsigned index)
 static void wake_one(lr_pool *p)
 {
     if (atomic_load(&p->spinning) > 0) return;
-    for (unsigned i = 0; i < LR_COUNT(p->asleep); i++) {
+    for (unsigned i = 0; i <= p->worker_count / 64; i++) {
         uint64_t mask = atomic_load(&p->asleep[i]);
         while (mask) {
             unsigned index = i * 64 + (unsigned)__builtin_ctzll(mask);
@@ -315,10 +315,14 @@ void lr_pool_retry(lr_worker *w, lr_task *t)
 
 /* ---- running ------------------------------------------------------------------------------------ */
 
-void lr_pool_note_time(lr_worker *w, lr_fn *fn, uint64_t ticks)
+bool lr_pool_times(const lr_worker *w, const lr_fn *fn)
+{
+    return (w->turn & 15) == 0 || atomic_load_explicit(&fn->mean_ns, memory_order_relaxed) == 0;
+}
+
+void lr_pool_note_time(lr_fn *fn, uint64_t ticks)
 {
     uint64_t mean = atomic_load_explicit(&fn->mean_ns, memory_order_relaxed);
-    if (mean && (w->turn & 15)) return; /* a sample is enough, and spares the shared line */
     uint64_t ns = lr_clock_ticks_ns(ticks) + 1;
     atomic_store_explicit(&fn->mean_ns, mean ? mean - mean / 8 + ns / 8 : ns, memory_order_relaxed);
 }
@@ -555,6 +559,7 @@ static void *worker_main(void *argument)
     w->pool->runner->close(w);
     lr_kernel_workers_free(w->kernel_state);
     w->kernel_state = NULL;
+    lr_fn_thread_end();
     lr_slab_thread_end();
     atomic_fetch_add(&w->pool->ended, 1);
     lr_bed_wake(&w->pool->workers[0].bed);

@@ -53,7 +53,7 @@ typedef struct lr_worker {
     size_t timer_count, timer_capacity;
     uint64_t random;   /* where to steal next */
     unsigned turn;
-    unsigned depth;    /* tasks on the stack of the script's thread inside each other */
+    unsigned depth;    /* tasks on this stack inside each other */
     unsigned long_waits; /* of the script's thread, in a row, up to a bound: whether to spin before sleeping */
     lr_fiber root;     /* the stack this thread was started with: only starts and ends the loop */
     lr_fiber *fiber;   /* what runs now */
@@ -135,8 +135,10 @@ void lr_pool_fail_unbegun(lr_task *t, lr_err code, const char *message);
 void lr_pool_fail_input(lr_task *t, const struct lr_input *in);
 /* Takes the cpus that a task with cpu > 1 wants beside its own worker's, or gives them back. */
 void lr_pool_hold(lr_worker *w, lr_task *t, bool on);
+/* Whether this run of fn shall be timed: a sample is enough, and spares the shared line. */
+bool lr_pool_times(const lr_worker *w, const lr_fn *fn);
 /* What a run of fn took, for its moving average. */
-void lr_pool_note_time(lr_worker *w, lr_fn *fn, uint64_t ticks);
+void lr_pool_note_time(lr_fn *fn, uint64_t ticks);
 /* Runs a claimed kernel task to its end. Takes over a count. */
 void lr_pool_run_kernel(lr_worker *w, lr_task *t);
 /* Calls a kernel right here, in the body of t (NULL: in the script); stream names its random numbers. */
@@ -177,6 +179,9 @@ void lr_pool_loop(void *worker);
 /* From a loop that has found p woken: goes on with p's stack. */
 void lr_pool_return_to(lr_worker *w, lr_park *p);
 void lr_pool_fibers_free(lr_worker *w);
+/* Runs t on top of the task that waits for it, where nobody has begun it and it is among the newest of this worker's own.
+ * True: it has ended. No wait is buried that way: whatever lies below waits for t itself. */
+bool lr_pool_run_own(lr_worker *w, lr_task *t);
 /* Runs t right here when nobody has begun it and it is known to be short. True: it has ended. */
 bool lr_pool_run_here(lr_worker *w, lr_task *t);
 /* Takes a park off its owner's lists before it goes on. */

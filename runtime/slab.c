@@ -20,7 +20,7 @@ void lr_slab_thread_end(void) {}
 #else
 
 #define BATCH 128              /* records that travel together */
-#define CHUNK_BYTES (1u << 18) /* what is asked of the system at once */
+#define CHUNK_BYTES (16u * BATCH * LR_SLAB_BYTES) /* what is asked of the system at once */
 
 typedef struct record {
     struct record *next;  /* in a list */

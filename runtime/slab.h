@@ -10,7 +10,7 @@
 #include <stddef.h>
 
 /* A record of LR_SLAB_BYTES, 64-byte aligned, uninitialised. */
-#define LR_SLAB_BYTES 256
+#define LR_SLAB_BYTES 192
 void *lr_slab_alloc(void);
 void lr_slab_free(void *record);
 /* Gives this thread's lists to the depot: called as the thread ends. */

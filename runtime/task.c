@@ -14,47 +14,54 @@ void lr_task_on_unseen(void (*hook)(lr_task *t))
     unseen_hook = hook;
 }
 
-static lr_task *record_new(lr_id id)
+/* Every member but args and result, which stay the caller's. */
+static lr_task *record_new(lr_id id, lr_fn *fn, uint32_t word)
 {
     lr_task *t = lr_slab_alloc();
     if (!t) return NULL;
-    memset(t, 0, sizeof *t);
     lr_object_init(&t->base, LR_OBJECT_TASK);
+    atomic_init(&t->word, word);
+    atomic_init(&t->missing, 1);
     t->id = id;
+    t->fn = fn;
+    t->parent = NULL;
+    t->waiters = NULL;
+    t->next = NULL;
+    t->extra = NULL;
+    t->children = 0;
+    atomic_init(&t->cancel_seen, 0);
+    t->submitted_ticks = lr_clock_ticks();
+    atomic_init(&t->attempt, 1);
+    atomic_init(&t->progress, 0);
     return t;
 }
 
 lr_task *lr_task_new(lr_fn *fn, lr_task *parent, lr_id id, lr_value *args)
 {
-    lr_task *t = record_new(id);
+    lr_task *t = record_new(id, fn, LR_TASK_WAITING);
     if (!t) {
         lr_value_clear(args);
         return NULL;
     }
-    atomic_init(&t->word, LR_TASK_WAITING);
-    atomic_init(&t->missing, 1);
-    lr_object_retain(&fn->base);
-    t->fn = fn;
+    lr_fn_borrow(fn);
     if (parent) lr_task_retain(parent);
     t->parent = parent;
     t->args = *args;
     args->form = 0;
-    t->attempt = 1;
-    t->submitted_ticks = lr_clock_ticks();
+    t->result.form = 0;
     return t;
 }
 
 lr_task *lr_task_new_value(lr_id id, lr_value *value)
 {
-    lr_task *t = record_new(id);
+    lr_task *t = record_new(id, NULL, LR_TASK_READY | LR_TASK_VALUE);
     if (!t) {
         lr_value_clear(value);
         return NULL;
     }
-    atomic_init(&t->word, LR_TASK_READY | LR_TASK_VALUE);
+    t->args.form = 0;
     t->result = *value;
     value->form = 0;
-    t->submitted_ticks = lr_clock_ticks();
     return t;
 }
 
@@ -69,7 +76,7 @@ lr_task *lr_task_new_freed(lr_id id, lr_fn *fn)
     lr_builder_fini(&b);
     lr_task *t = made ? lr_task_new_value(id, &error) : NULL;
     if (!t) return NULL;
-    if (fn) lr_object_retain(&fn->base);
+    if (fn) lr_fn_borrow(fn);
     t->fn = fn;
     atomic_init(&t->word, LR_TASK_FAILED | LR_TASK_SEEN | LR_TASK_VALUE);
     return t;
@@ -87,13 +94,13 @@ void lr_task_lock(lr_task *t)
     }
 }
 
-/* Under the lock. */
-static void set_state(lr_task *t, lr_task_state to)
+/* Under the lock; also: what else to flip, the lock for one. */
+static void set_state(lr_task *t, lr_task_state to, uint32_t also)
 {
     uint32_t word = atomic_load_explicit(&t->word, memory_order_relaxed);
     LR_ASSERT(lr_task_state_may((lr_task_state)(word & LR_TASK_STATE_BITS), to));
     /* flags may be set meanwhile by fetch_or: change the state's bits alone */
-    atomic_fetch_xor_explicit(&t->word, (word ^ (uint32_t)to) & LR_TASK_STATE_BITS, memory_order_release);
+    atomic_fetch_xor_explicit(&t->word, ((word ^ (uint32_t)to) & LR_TASK_STATE_BITS) | also, memory_order_release);
 }
 
 bool lr_task_watch(lr_task *t, lr_waiter *w)
@@ -170,8 +177,12 @@ bool lr_task_end(lr_task *t, lr_task_state state, lr_value *result, lr_wake *wak
     }
     t->result = *result;
     result->form = 0;
-    set_state(t, state);
     lr_waiter *w = t->waiters;
+    if (!w) {
+        set_state(t, state, LR_TASK_LOCK);
+        return true;
+    }
+    set_state(t, state, 0);
     t->waiters = NULL;
     while (w) {
         lr_waiter *next = w->next; /* w may be gone once it was notified */
@@ -191,7 +202,7 @@ static void free_one(lr_task *t)
     lr_value_clear(&t->result);
     if (t->extra) lr_extra_free(t->extra);
     if (t->parent) lr_task_release(t->parent);
-    if (t->fn) lr_object_release(&t->fn->base);
+    if (t->fn) lr_fn_repay(t->fn);
     lr_slab_free(t);
 }
 

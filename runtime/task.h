@@ -15,6 +15,7 @@
 #define RUNTIME_TASK_H
 
 #include "runtime/fn.h"
+#include "runtime/slab.h"
 #include "sched/task_state.h"
 
 struct lr_worker;
@@ -48,6 +49,7 @@ typedef struct lr_waiter {
 } lr_waiter;
 
 struct lr_task {
+    /* the first cache line: what claiming, ending and freeing touch */
     lr_object base;
     _Atomic uint32_t word;
     _Atomic uint32_t missing; /* inputs not there yet; 1 more while it is being submitted */
@@ -56,17 +58,19 @@ struct lr_task {
     lr_task *parent; /* NULL: the script's, or the ancestors have all ended */
     lr_waiter *waiters;
     lr_task *next; /* in one list at a time: an injection queue, a wake, a list to free */
+    /* the second: what it starts with */
     lr_value args;
-    lr_value result; /* values, or one ERROR; fixed once the task has ended */
-    struct lr_extra *extra; /* NULL: plain */
-    uint64_t submitted_ticks;
-    uint32_t children;      /* given out so far: the next child's number */
-    _Atomic uint16_t attempt; /* 1 for the first run; the body's thread counts it up, a cancel reads it */
-    _Atomic uint16_t progress; /* told by the body, in 1/65535 of the whole */
+    struct lr_extra *extra;       /* NULL: plain */
+    uint32_t children;            /* given out so far: the next child's number */
     _Atomic uint32_t cancel_seen; /* the cancel epoch at which its ancestors were last found alive */
+    /* the third: what it ends with */
+    lr_value result; /* values, or one ERROR; fixed once the task has ended */
+    uint64_t submitted_ticks;
+    _Atomic uint16_t attempt;  /* 1 for the first run; the body's thread counts it up, a cancel reads it */
+    _Atomic uint16_t progress; /* told by the body, in 1/65535 of the whole */
 };
 
-_Static_assert(sizeof(lr_task) <= 256, "a record of the slab");
+_Static_assert(sizeof(lr_task) <= LR_SLAB_BYTES, "a record of the slab");
 
 static inline lr_task_state lr_task_state_of(const lr_task *t)
 {

@@ -5,6 +5,11 @@
 
 void lr_value_clear(lr_value *v)
 {
+    if (v->form == 0) return;
+    if (v->plain) {
+        v->form = 0;
+        return;
+    }
     uint32_t count = lr_value_ref_count(v);
     lr_object *const *refs = lr_value_refs(v);
     for (uint32_t i = 0; i < count; i++)
@@ -22,7 +27,7 @@ static bool fill(lr_value *v, lr_object *const *refs, uint32_t ref_count, const 
     if (size_bytes > UINT32_MAX) return false;
     v->size_bytes = (uint32_t)size_bytes;
     v->ref_count_small = 0;
-    v->unused = 0;
+    v->plain = false;
     if (ref_bytes + size_bytes <= LR_VALUE_INLINE) {
         v->form = 1;
         v->ref_count_small = (uint16_t)ref_count;

@@ -14,13 +14,13 @@
 #include "sched/id.h"
 #include "sched/value.h"
 
-#define LR_VALUE_INLINE 48 /* bytes for references (8 each) and data together */
+#define LR_VALUE_INLINE 40 /* bytes for references (8 each) and data together */
 
 typedef struct lr_value {
     uint32_t size_bytes;
     uint16_t ref_count_small; /* the references when inline */
     uint8_t form;             /* 0 empty, 1 inline, 2 heap */
-    uint8_t unused;
+    bool plain;               /* inline, no references, made by bindings/plain.c: read without checks */
     union {
         uint8_t bytes[LR_VALUE_INLINE]; /* references first (aligned), then data */
         struct {
@@ -32,7 +32,7 @@ typedef struct lr_value {
     } u;
 } lr_value;
 
-_Static_assert(sizeof(lr_value) == 56, "two of them and the rest of a task make four cache lines");
+_Static_assert(sizeof(lr_value) == 48, "two of them and the rest of a task make three cache lines");
 
 static inline bool lr_value_is_empty(const lr_value *v) { return v->form == 0; }
 
