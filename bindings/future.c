@@ -33,36 +33,53 @@ void lr_push_future(lr_state *S, lua_State *L, struct lr_task *task, uint32_t in
     lua_setmetatable(L, -2);
 }
 
+/* Raises at the caller: in workers get is wrapped in a Lua function (lua/luarun/init.lua). */
+static int refuse(lr_state *S, lua_State *L, const char *wanted, const char *given)
+{
+    luaL_where(L, S->is_script ? 1 : 2);
+    lua_pushfstring(L, "%s%s wanted, %s given", lua_tostring(L, -1), wanted, given);
+    return lua_error(L);
+}
+
+static const char *given(lua_State *L, int index)
+{
+    return lua_type(L, index) == LUA_TNONE ? "nothing" : luaL_typename(L, index);
+}
+
 static lr_future_ud *check(lr_state *S, lua_State *L, int index)
 {
     lr_future_ud *f = lr_test_future(S, L, index);
-    if (!f)
-        luaL_error(L, "a future wanted, %s given",
-                   lua_type(L, index) == LUA_TNONE ? "nothing" : luaL_typename(L, index));
+    if (!f) luaL_error(L, "a future wanted, %s given", given(L, index));
     return f;
 }
 
 /* nil: no limit; numbers: seconds; anything else raises. */
-static uint64_t check_timeout(lua_State *L, int index)
+static void check_timeout(lr_state *S, lua_State *L, int index)
 {
-    if (lua_isnoneornil(L, index)) return LR_NEVER;
-    if (lua_type(L, index) != LUA_TNUMBER || lua_tonumber(L, index) != lua_tonumber(L, index))
-        luaL_error(L, "timeout: seconds (a number) or nil wanted, %s given", luaL_typename(L, index));
-    return lr_clock_deadline(lua_tonumber(L, index));
+    if (lua_isnoneornil(L, index)) return;
+    bool is_number = lua_type(L, index) == LUA_TNUMBER;
+    if (is_number && lua_tonumber(L, index) == lua_tonumber(L, index)) return;
+    refuse(S, L, "timeout: seconds (a number) or nil", is_number ? "nan" : luaL_typename(L, index));
+}
+
+static uint64_t deadline_of(lua_State *L, int index)
+{
+    return lua_isnoneornil(L, index) ? LR_NEVER : lr_clock_deadline(lua_tonumber(L, index));
 }
 
 /* get(f[, timeout]): the values, or (in a task that had to wait) the error mark and an error: see core.finish. */
 static int future_get(lua_State *L)
 {
     lr_state *S = lr_state_of(L);
-    lr_future_ud *f = check(S, L, 1);
+    lr_future_ud *f = lr_test_future(S, L, 1);
+    if (!f) return refuse(S, L, "a future", given(L, 1));
+    check_timeout(S, L, 2);
     lr_check_cancelled(S, L);
     lr_task *t = f->task;
     uint32_t index = f->index;
     if (lr_task_ended(t)) return lr_take(S, L, t, index);
-    uint64_t deadline = check_timeout(L, 2);
     lr_session_worker(S, L);
-    return lr_wait_get(S, L, t, index, deadline);
+    return lr_wait_get(S, L, t, index, deadline_of(L, 2));
 }
 
 /* finish(...): passes values on; raises what stands behind the error mark. */
@@ -242,7 +259,7 @@ static int await(lua_State *L)
 {
     lr_state *S = lr_state_of(L);
     lr_check_cancelled(S, L);
-    uint64_t deadline = check_timeout(L, 3);
+    uint64_t deadline = deadline_of(L, 3);
     size_t count = lua_objlen(L, 1), wanted = (size_t)lua_tointeger(L, 2);
     lr_session_worker(S, L);
     lr_task **tasks = lua_newuserdata(L, (count + 1) * sizeof *tasks);

@@ -10,23 +10,20 @@ void lr_options_names(const lr_resource_names *names)
     node_names = names;
 }
 
-static double number(lua_State *L, const char *name, double least, const char *wanted)
+static double number(lua_State *L, const char *name, int index, double least, const char *wanted)
 {
-    double v = lua_tonumber(L, -1);
-    if (lua_type(L, -1) != LUA_TNUMBER || !(v >= least) || isinf(v)) {
-        lua_getglobal(L, "tostring");
-        lua_pushvalue(L, -2);
-        lua_call(L, 1, 1);
-        luaL_error(L, "option '%s': %s wanted, %s given", name, wanted,
-                   lua_type(L, -2) == LUA_TNUMBER ? lua_tostring(L, -1) : luaL_typename(L, -2));
-    }
+    if (lua_type(L, index) != LUA_TNUMBER)
+        luaL_error(L, "option '%s': %s wanted, %s given", name, wanted, luaL_typename(L, index));
+    double v = lua_tonumber(L, index);
+    if (!(v >= least) || isinf(v)) luaL_error(L, "option '%s': %s wanted, %f given", name, wanted, v);
     return v;
 }
 
 static uint32_t whole(lua_State *L, const char *name, double least, const char *wanted)
 {
-    double v = number(L, name, least, wanted);
-    if (v != floor(v) || v > 1e9) luaL_error(L, "option '%s': %s wanted, %f given", name, wanted, v);
+    double v = number(L, name, -1, least, wanted);
+    if (v != floor(v)) luaL_error(L, "option '%s': %s wanted, %f given", name, wanted, v);
+    if (v > 1e9) luaL_error(L, "option '%s': the number is too large", name);
     return (uint32_t)v;
 }
 
@@ -36,21 +33,21 @@ static bool boolean(lua_State *L, const char *name)
     return lua_toboolean(L, -1);
 }
 
-static int64_t amount(lua_State *L, const char *name)
+static int64_t amount(lua_State *L, const char *name, int index)
 {
     int64_t units;
-    if (!lr_amount_from_double(number(L, name, 0, "a number, 0 or more"), &units))
+    if (!lr_amount_from_double(number(L, name, index, 0, "a number, 0 or more,"), &units))
         luaL_error(L, "option '%s': the number is too large", name);
     return units;
 }
 
 static void set_cpu(lua_State *L, lr_options *o)
 {
-    o->cpu = number(L, "cpu", 0, "a number, 0 or more");
-    o->need.amount[LR_RESOURCE_CPU] = amount(L, "cpu");
+    o->cpu = number(L, "cpu", -1, 0, "a number, 0 or more,");
+    o->need.amount[LR_RESOURCE_CPU] = amount(L, "cpu", -1);
 }
-static void set_gpu(lua_State *L, lr_options *o) { o->need.amount[LR_RESOURCE_GPU] = amount(L, "gpu"); }
-static void set_memory(lua_State *L, lr_options *o) { o->need.amount[LR_RESOURCE_MEMORY] = amount(L, "memory"); }
+static void set_gpu(lua_State *L, lr_options *o) { o->need.amount[LR_RESOURCE_GPU] = amount(L, "gpu", -1); }
+static void set_memory(lua_State *L, lr_options *o) { o->need.amount[LR_RESOURCE_MEMORY] = amount(L, "memory", -1); }
 
 static char *copy_of(lua_State *L, const char *text)
 {
@@ -68,7 +65,8 @@ static void set_resources(lua_State *L, lr_options *o)
         if (lua_type(L, -2) != LUA_TSTRING)
             luaL_error(L, "option 'resources': a name is a string, %s given", luaL_typename(L, -2));
         const char *name = lua_tostring(L, -2);
-        int64_t units = amount(L, name);
+        int64_t units = amount(L, lua_pushfstring(L, "resources.%s", name), -2);
+        lua_pop(L, 1);
         int index = lr_resource_find(node_names, name);
         if (index >= 0) {
             o->need.amount[index] = units;
@@ -97,15 +95,15 @@ static void set_node(lua_State *L, lr_options *o)
             text ? text : luaL_typename(L, -1));
 }
 
-static void set_priority(lua_State *L, lr_options *o) { o->priority = number(L, "priority", -1e300, "a number"); }
+static void set_priority(lua_State *L, lr_options *o) { o->priority = number(L, "priority", -1, -1e300, "a number"); }
 static void set_timeout(lua_State *L, lr_options *o)
 {
-    o->timeout_s = number(L, "timeout", 1e-9, "seconds, more than 0,");
+    o->timeout_s = number(L, "timeout", -1, 1e-9, "seconds, more than 0,");
 }
 
 static void set_deadline(lua_State *L, lr_options *o)
 {
-    o->deadline_s = number(L, "deadline", 1e-9, "seconds, more than 0,");
+    o->deadline_s = number(L, "deadline", -1, 1e-9, "seconds, more than 0,");
 }
 
 static void set_retries(lua_State *L, lr_options *o)
@@ -116,16 +114,16 @@ static void set_retries(lua_State *L, lr_options *o)
 static void set_pure(lua_State *L, lr_options *o) { o->pure = boolean(L, "pure"); }
 static void set_returns(lua_State *L, lr_options *o)
 {
-    o->returns = whole(L, "returns", 1, "a whole number from 1 to 200");
+    o->returns = whole(L, "returns", 1, "a whole number from 1 to 200,");
     if (o->returns > 200)
-        luaL_error(L, "option 'returns': a whole number from 1 to 200 wanted, %d given", (int)o->returns);
+        luaL_error(L, "option 'returns': a whole number from 1 to 200, wanted, %d given", (int)o->returns);
 }
 static void set_retry_on_error(lua_State *L, lr_options *o)
 {
     if (lua_isboolean(L, -1) && !lua_toboolean(L, -1))
         o->retry_on_error = 0;
     else
-        o->retry_on_error = whole(L, "retry_on_error", 0, "false or a whole number");
+        o->retry_on_error = whole(L, "retry_on_error", 0, "false or a whole number, 0 or more,");
 }
 
 static const struct {
@@ -147,8 +145,9 @@ static void set_one(lua_State *L, lr_options *o)
             return;
         }
     if (name && (strcmp(name, "stream") == 0)) luaL_error(L, "option 'stream': streams are not in this version");
+    if (!name) luaL_error(L, "options: the name of an option is a string, %s given", luaL_typename(L, -2));
     luaL_error(L, "unknown option '%s'; there are: cpu, deadline, gpu, memory, name, node, priority, pure, resources, "
-                  "retries, retry_on_error, returns, timeout", name ? name : luaL_typename(L, -2));
+                  "retries, retry_on_error, returns, timeout", name);
 }
 
 static lr_options *copy_base(const lr_options *base)
@@ -190,6 +189,9 @@ lr_options *lr_options_from(lr_state *S, lua_State *L, int index, const lr_optio
     lua_pushvalue(L, -3);
     if (lua_pcall(L, 2, 0, 0) != 0) {
         lr_options_release(o);
+        luaL_where(L, 1);
+        lua_insert(L, -2);
+        lua_concat(L, 2);
         lua_error(L);
     }
     lua_pop(L, 1);

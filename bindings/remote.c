@@ -31,6 +31,11 @@ void lr_push_remote(lr_state *S, lua_State *L, lr_fn *fn, const struct lr_option
     r->options = (struct lr_options *)options;
 }
 
+static const char *given(lua_State *L, int index)
+{
+    return lua_type(L, index) == LUA_TNONE ? "nothing" : luaL_typename(L, index);
+}
+
 static lr_remote_ud *check(lr_state *S, lua_State *L, int index)
 {
     lr_remote_ud *r = lr_test_remote(S, L, index);
@@ -150,7 +155,7 @@ static int remote_module(lr_state *S, lua_State *L)
     const char *module = lua_tostring(L, 1), *field = lua_tostring(L, 2);
     if (lua_type(L, 2) != LUA_TSTRING)
         return luaL_error(L, "remote: the name of a function in module '%s' wanted, %s given", module,
-            luaL_typename(L, 2));
+            given(L, 2));
     lr_options *options = lr_options_from(S, L, 3, NULL);
     char name[200];
     snprintf(name, sizeof name, "%s.%s", module, field);
@@ -186,7 +191,7 @@ static int remote_with(lua_State *L)
 {
     lr_state *S = lr_state_of(L);
     lr_remote_ud *r = check(S, L, 1);
-    if (!lua_istable(L, 2)) return luaL_error(L, "with: a table of options wanted, %s given", luaL_typename(L, 2));
+    if (!lua_istable(L, 2)) return luaL_error(L, "with: a table of options wanted, %s given", given(L, 2));
     lr_options *options = lr_options_from(S, L, 2, r->options);
     lr_remote_ud *copy = push_ud(S, L);
     copy->options = options;
@@ -371,13 +376,19 @@ static int here_kernel(lua_State *L)
     return lua_gettop(L) - before;
 }
 
+static int is_remote(lua_State *L)
+{
+    lua_pushboolean(L, lr_test_remote(lr_state_of(L), L, 1) != NULL);
+    return 1;
+}
+
 void lr_remote_open(lr_state *S, lua_State *L)
 {
     static const luaL_Reg meta[] = {
         {"__call", remote_call}, {"__gc", remote_gc}, {"__tostring", remote_tostring}, {NULL, NULL}};
     static const luaL_Reg methods[] = {{"with", remote_with}, {NULL, NULL}};
     static const luaL_Reg functions[] = {{"remote", core_remote}, {"here_function", here_function},
-        {"here_kernel", here_kernel}, {NULL, NULL}};
+        {"here_kernel", here_kernel}, {"is_remote", is_remote}, {NULL, NULL}};
     lr_state_register(S, L, functions);
     lr_metatable_new(S, L, meta, methods, &S->mt_remote, &S->ref_mt_remote);
     lua_pop(L, 1);

@@ -66,10 +66,14 @@ return function(lr, core)
   ---@param fn function|userdata a function or a remote function
   function lr.map(fn, list, options)
     options = options or {}
-    if type(fn) ~= "function" and not (type(fn) == "userdata" and pcall(function() return fn.with end)) then
+    if type(fn) ~= "function" and not core.is_remote(fn) then
       error("map: a function or a remote function wanted, " .. type(fn) .. " given", 2)
     end
     if type(list) ~= "table" then error("map: a list wanted, " .. type(list) .. " given", 2) end
+    if type(options) ~= "table" then error("map: a table of options wanted, " .. type(options) .. " given", 2) end
+    for key in pairs(options) do
+      if key ~= "chunk" and key ~= "window" then error("map: unknown option '" .. tostring(key) .. "'", 2) end
+    end
     check_whole("chunk", options.chunk)
     check_whole("window", options.window)
     local n = list.n or #list

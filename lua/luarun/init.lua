@@ -43,6 +43,14 @@ end
 
 local is_future = core.is_future
 
+-- nil or seconds; raises at the caller of the function that asks.
+local function check_seconds(name, what, v)
+  if v ~= nil and (type(v) ~= "number" or v ~= v) then
+    error(("%s: %s: seconds (a number) or nil wanted, %s given")
+      :format(name, what, type(v) == "number" and tostring(v) or type(v)), 3)
+  end
+end
+
 --- `lr.get(future)` is `future:get()`; a list gives the list of first values in order, with field `n`.
 ---@param what any a future or a list of futures
 ---@param timeout number? seconds, for all of them together
@@ -52,6 +60,7 @@ function lr.get(what, timeout)
     error("get: a future or a list of futures wanted, " .. type(what) .. " given", 2)
   end
   local n = core.check_list(what)
+  check_seconds("get", "timeout", timeout)
   local values = { n = n }
   if not timeout then
     for i = 1, n do values[i] = (get(what[i])) end
@@ -91,9 +100,7 @@ function lr.wait(list, options)
   if type(count) ~= "number" or count < 0 or count > n or count % 1 ~= 0 then
     error(("wait: count: a whole number from 0 to %d wanted, %s given"):format(n, tostring(count)), 2)
   end
-  if timeout ~= nil and (type(timeout) ~= "number" or timeout ~= timeout) then
-    error("wait: timeout: seconds (a number) or nil wanted, " .. type(timeout) .. " given", 2)
-  end
+  check_seconds("wait", "timeout", timeout)
   local ready, pending = core.split(list, count)
   if ready then return ready, pending end
   if not timeout or timeout > 0 then await(list, count, timeout) end
@@ -104,6 +111,7 @@ end
 -- Raises code `timeout` when `timeout` seconds (for all of them) have passed.
 function lr.as_completed(list, timeout)
   core.check_list(list)
+  check_seconds("as_completed", "timeout", timeout)
   local futures = {}
   for i = 1, #list do futures[i] = list[i] end
   local collector = core.collector(futures)
@@ -156,6 +164,9 @@ end
 
 --- Calls the function right here: no task, no copy of arguments or results. A kernel is given the values of futures.
 function Remote:here(...)
+  if not core.is_remote(self) then
+    error(("here: a remote function wanted, %s given (call it with a colon: rf:here(...))"):format(type(self)), 2)
+  end
   local fn = core.here_function(self)
   if fn then return fn(...) end
   return core.here_kernel(self, with_values(...))
@@ -170,6 +181,9 @@ lr.now = core.now
 
 --- Tells how far the task is; shown by tostring(future).
 function lr.progress(done, total, _)
+  if type(done) ~= "number" or type(total) ~= "number" then
+    error(("progress: two numbers wanted, %s and %s given"):format(type(done), type(total)), 2)
+  end
   core.progress(done, total)
 end
 
@@ -178,7 +192,12 @@ function lr.yield() yield() end
 
 --- Sleeps; the worker runs other tasks meanwhile.
 ---@param seconds number
-function lr.sleep(seconds) sleep(seconds) end
+function lr.sleep(seconds)
+  if type(seconds) ~= "number" or seconds ~= seconds then
+    error("sleep: seconds (a number) wanted, " .. (seconds ~= seconds and "nan" or type(seconds)) .. " given", 2)
+  end
+  sleep(seconds)
+end
 
 -- ---- the rest -------------------------------------------------------------------------------------------------
 
@@ -197,13 +216,13 @@ combine(lr, core)
 local later = {
   actor = "actors", actor_named = "actors", kill = "actors", emit = "streams", nodes = "the cluster's tables",
   tasks = "the cluster's tables", actors = "the cluster's tables", objects = "the cluster's tables",
-  errors = "the cluster's tables", timeline = "the timeline", explain = "explain", span = "the timeline",
+  errors = "the cluster's tables", timeline = "the timeline", explain = "the cluster's tables", span = "the timeline",
 }
 
 return setmetatable(lr, {
   __index = function(_, name)
     if later[name] then
-      error(("lr.%s: %s are not in this version (%s)"):format(name, later[name], core.version), 2)
+      error(("lr.%s belongs to %s, which this version (%s) does not have yet"):format(name, later[name], core.version), 2)
     end
     error(("luarun has no function '%s'"):format(tostring(name)), 2)
   end,
