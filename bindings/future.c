@@ -153,7 +153,7 @@ static int future_tostring(lua_State *L)
     char id[LR_ID_TEXT];
     lr_id_format(t->id, id);
     double age_s = (double)lr_clock_ticks_ns(lr_clock_ticks() - t->submitted_ticks) / 1e9;
-    const char *name = t->fn ? t->fn->name : "put";
+    const char *name = lr_task_name(t);
     char text[200];
     int length = snprintf(text, sizeof text, "future %.8s: %.80s, %s, node 1, %.3f s", id, name,
                           lr_task_state_name(lr_task_state_of(t)), age_s);
@@ -190,7 +190,7 @@ static int core_free(lua_State *L)
     lr_state *S = lr_state_of(L);
     lr_future_ud *f = check(S, L, 1);
     if (!lr_task_ended(f->task))
-        return luaL_error(L, "free: %s has not ended; cancel it first", f->task->fn ? f->task->fn->name : "the future");
+        return luaL_error(L, "free: %s has not ended; cancel it first", lr_task_name(f->task));
     lr_task *t = lr_task_new_freed(f->task->id, f->task->fn);
     if (!t) return luaL_error(L, "not enough memory");
     lr_task_set(f->task, LR_TASK_SEEN);

@@ -198,7 +198,7 @@ static void push_error(lr_state *S, lua_State *L, lua_State *co, const lr_task *
     lr_id_format(t->id, id);
     lua_pushstring(L, id);
     lua_setfield(L, error, "task");
-    lua_pushstring(L, t->fn->name);
+    lua_pushstring(L, lr_task_name(t));
     lua_setfield(L, error, "function_name");
     lua_pushinteger(L, t->attempt);
     lua_setfield(L, error, "attempts");

@@ -103,7 +103,7 @@ static char *describe(const lr_task *t, lr_err *code)
     lr_id_format(t->id, id);
     char *text = malloc(length + 300);
     if (text)
-        snprintf(text, (size_t)length + 300, "task %.100s (%.8s) failed: %s: %.*s", t->fn ? t->fn->name : "?", id,
+        snprintf(text, (size_t)length + 300, "task %.100s (%.8s) failed: %s: %.*s", lr_task_name(t), id,
                  lr_err_code(*code), (int)length, message ? message : "");
     return text;
 }

@@ -17,7 +17,7 @@ static int api_task(lua_State *L)
     lr_id_format(t->id, id);
     lua_pushstring(L, id);
     lua_setfield(L, -2, "id");
-    lua_pushstring(L, t->fn->name);
+    lua_pushstring(L, lr_task_name(t));
     lua_setfield(L, -2, "name");
     lua_pushinteger(L, t->attempt);
     lua_setfield(L, -2, "attempt");
@@ -121,7 +121,7 @@ static int api_print_line(lua_State *L)
     if (S->current) {
         char id[LR_ID_TEXT];
         lr_id_format(S->current->task->id, id);
-        fprintf(stdout, "[%s %.8s] ", S->current->task->fn->name, id);
+        fprintf(stdout, "[%s %.8s] ", lr_task_name(S->current->task), id);
     }
     fwrite(text, 1, length, stdout);
     putc('\n', stdout);

@@ -247,7 +247,7 @@ bool lr_pool_fail(lr_task *t, lr_err code, const char *message, const lr_value *
     lr_builder own, *b = my_builder(&own);
     lr_value result;
     lr_builder_header(b, 1);
-    lr_builder_error(b, code, message, NULL, t->fn ? t->fn->name : NULL, t->id, t->attempt, cause);
+    lr_builder_error(b, code, message, NULL, t->fn ? lr_task_name(t) : NULL, t->id, t->attempt, cause);
     if (!lr_builder_finish(b, &result)) result.form = 0; /* an end without words is better than none */
     if (b == &own) lr_builder_fini(&own);
     return lr_pool_end(t, code == LR_ERR_CANCELLED ? LR_TASK_CANCELLED : LR_TASK_FAILED, &result);
@@ -274,7 +274,7 @@ void lr_pool_fail_input(lr_task *t, const lr_input *in)
         uint8_t byte = lr_read_u8(&r);
         if (byte > 0 && byte < LR_ERR_COUNT) code = (lr_err)byte;
     }
-    const char *name = in->input->fn ? in->input->fn->name : "a value";
+    const char *name = in->input->fn ? lr_task_name(in->input) : "a value";
     snprintf(message, sizeof message, "argument %u, the result of %s, is not there: %s", in->argument, name,
              lr_task_state_of(in->input) == LR_TASK_CANCELLED ? "it was cancelled" : "it failed");
     lr_pool_fail(t, code, message, &in->input->result);

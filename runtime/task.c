@@ -82,6 +82,12 @@ lr_task *lr_task_new_freed(lr_id id, lr_fn *fn)
     return t;
 }
 
+const char *lr_task_name(const lr_task *t)
+{
+    if (t->extra && t->extra->options && t->extra->options->name) return t->extra->options->name;
+    return t->fn ? t->fn->name : "put";
+}
+
 void lr_task_lock(lr_task *t)
 {
     for (unsigned spins = 0;; spins++) {
