@@ -103,7 +103,11 @@ function lr.wait(list, options)
   check_seconds("wait", "timeout", timeout)
   local ready, pending = core.split(list, count)
   if ready then return ready, pending end
-  if not timeout or timeout > 0 then await(list, count, timeout) end
+  if not timeout or timeout > 0 then
+    await(list, count, timeout)
+  else
+    yield() -- a task that polls in a loop must not keep its worker from what it polls for
+  end
   return core.split(list, 0)
 end
 
