@@ -279,14 +279,11 @@ static void succeed(lr_state *S, lr_slot *s)
 static void go(lr_state *S, lr_slot *s, int count)
 {
     lr_worker *w = S->worker;
-    lr_slot *outer = S->current;
     lr_fn *fn = s->task->fn;
-    S->current = s;
     bool timed = lr_pool_times(w, fn);
     uint64_t ticks = timed ? lr_clock_ticks() : 0;
     int status = lua_resume(s->co, count);
     if (timed) lr_pool_note_time(fn, lr_clock_ticks() - ticks);
-    S->current = outer;
     if (status == 0) {
         succeed(S, s);
     } else if (status != LUA_YIELD) {
@@ -319,11 +316,8 @@ static bool take_inputs(lr_state *S, lua_State *co, int first, const lr_extra *e
     return true;
 }
 
-static void run(lr_worker *w, lr_task *t)
+static void begin(lr_state *S, lr_slot *s, lr_task *t)
 {
-    lr_state *S = lr_worker_state_of(w);
-    lr_slot *s = slot_take(S);
-    s->task = t;
     if (!lr_push_function(S, s->co, t->fn)) {
         fail(S, s, LR_ERR_ERROR);
         return;
@@ -334,6 +328,18 @@ static void run(lr_worker *w, lr_task *t)
         return;
     }
     go(S, s, count);
+}
+
+/* The task is the current one from its first value's decoding to its last one's encoding: modules that are required
+ * meanwhile and the tostring of what it raised may submit tasks, which are its children. */
+static void run(lr_worker *w, lr_task *t)
+{
+    lr_state *S = lr_worker_state_of(w);
+    lr_slot *outer = S->current, *s = slot_take(S);
+    s->task = t;
+    S->current = s;
+    begin(S, s, t);
+    S->current = outer;
 }
 
 /* ---- resuming ------------------------------------------------------------------------------------- */
@@ -401,8 +407,10 @@ static void resume(lr_worker *w, lr_park *p)
     lr_slot *s = (lr_slot *)p;
     lr_park_reason reason = (lr_park_reason)atomic_load_explicit(&p->reason, memory_order_relaxed);
     lr_wait_kind wait = s->wait;
+    lr_slot *outer = S->current;
     int count = 1;
     s->wait = LR_WAIT_NONE;
+    S->current = s;
     if (wait == LR_WAIT_GET) {
         count = push_got(S, s, reason);
     } else if (wait == LR_WAIT_TRUE) {
@@ -412,6 +420,7 @@ static void resume(lr_worker *w, lr_park *p)
         luaL_unref(s->co, LUA_REGISTRYINDEX, s->ref_value);
     }
     go(S, s, count);
+    S->current = outer;
 }
 
 static void close_state(lr_worker *w)

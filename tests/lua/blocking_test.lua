@@ -95,6 +95,23 @@ check.test("thousands of tasks that yield in comparators do not pile up on one s
   check.eq(sum, 5000)
 end)
 
+check.test("the tostring of what a task raises still runs in that task, and its children are that task's", function()
+  local child = lr.remote(function() lr.sleep(0.001) return lr.task().id end)
+  local raising = lr.remote(function()
+    error(setmetatable({}, { __tostring = function() return lr.task().id .. " " .. child():get() end }))
+  end)
+  local list, seen = {}, {}
+  for i = 1, 20 do list[i] = raising() end
+  for i = 1, 20 do
+    local ok, err = list[i]:pget(LIMIT)
+    check.eq(ok, false)
+    local task, its_child = err.message:match "^(%x+) (%x+)$"
+    check.eq(task, err.task)
+    check.eq(seen[its_child], nil, "a child's id came twice")
+    seen[its_child] = true
+  end
+end)
+
 -- These need options of their own: the program is run again with a chunk.
 local program = arg[-1]
 for i = -2, -50, -1 do if arg[i] then program = arg[i] end end
