@@ -156,6 +156,8 @@ static void prepare(lua_State *L)
     session.job = lr_id_from_seed(seed);
     session.node = lr_id_child(session.job, UINT64_MAX);
     find_capacity(L);
+    if (!lr_store_configure(session.config.store_bytes))
+        luaL_error(L, "init: the object store is in use already; call lr.init before making tensors");
     session.prepared = true;
     if (session.config.verbose)
         fprintf(stderr, "luarun: seed %llu, %d workers\n", (unsigned long long)seed, session.config.workers);
@@ -174,7 +176,6 @@ static void start(lr_state *S, lua_State *L)
     lr_pool *p = &session.pool;
     p->seed = session.config.seed;
     p->max_pending = session.config.max_pending;
-    lr_store_configure(session.config.store_bytes);
     lr_worker_state_paths(S->L);
     lr_nodeloop_config node = {.node = session.node,
                                .job = session.job,
@@ -202,8 +203,9 @@ static void drain(void)
     if (lr_pool_drain(&session.pool, lr_clock_ns() + LR_NS_PER_S)) return;
     lr_pool_counts c = lr_pool_count(&session.pool);
     fflush(stdout);
-    fprintf(stderr, "luarun: the script has ended; waiting for %llu tasks it started (^C ends them)\n",
-            (unsigned long long)(c.submitted - c.finished));
+    uint64_t left = c.submitted - c.finished;
+    fprintf(stderr, "luarun: the script has ended; waiting for %llu task%s it started (^C ends %s)\n",
+            (unsigned long long)left, left == 1 ? "" : "s", left == 1 ? "it" : "them");
     lr_pool_drain(&session.pool, LR_NEVER);
 }
 

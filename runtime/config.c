@@ -126,12 +126,18 @@ static bool set_max_pending(const setting *s)
 
 static bool set_resources(const setting *s)
 {
+    static const char own_name[] = "resources: "; /* the parser's sentences begin with it, ours too */
     lr_resource_names names;
     lr_resources amounts;
     char why[200];
-    if (strlen(s->value) >= LR_RESOURCES_TEXT) return refuse(s, "the text is too long");
+    if (strlen(s->value) >= LR_RESOURCES_TEXT)
+        return refuse(s, "a text of at most %d bytes wanted, %zu given", LR_RESOURCES_TEXT - 1, strlen(s->value));
     lr_resource_names_init(&names);
-    if (!lr_resources_parse(s->value, &names, &amounts, why, sizeof why)) return refuse(s, "%s", why);
+    if (!lr_resources_parse(s->value, &names, &amounts, why, sizeof why)) {
+        bool doubled = strncmp(why, own_name, sizeof own_name - 1) == 0;
+        return refuse(s, "%s", doubled ? why + sizeof own_name - 1 : why);
+    }
+    if (amounts.amount[LR_RESOURCE_CPU] != 0) return refuse(s, "cpu is the number of workers; set that");
     strcpy(s->config->resources, s->value);
     return true;
 }

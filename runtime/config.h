@@ -2,7 +2,7 @@
  *
  * One list of names and rules for the program's long options (--max-pending 5) and lr.init's fields
  * (max_pending = 5; the caller turns _ into -). Values are texts; what is wrong with one is a sentence
- * that begins with the option's name: "workers: a whole number from 0 to 255 wanted, 'x' given".
+ * that begins with the option's name: "workers: a whole number from 0 to 1024 wanted, 'x' given".
  * Owns: nothing; an lr_config may be copied as it is. Thread: any. Blocks: never. */
 #ifndef RUNTIME_CONFIG_H
 #define RUNTIME_CONFIG_H
