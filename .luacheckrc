@@ -1,3 +1,4 @@
 -- luacheck over every Lua file of the tree: ./dev lint, and tests/style_test.sh.
 std = "luajit"
-max_line_length = 120
+max_line_length = false -- tests/style_test.sh has the rule for all languages
+files["tests"] = { ignore = { "241" } } -- a list that only keeps futures alive

@@ -1,7 +1,8 @@
 /* The codec's way out: values on a Lua stack become a message in the state's builder.
  *
  * It walks a value once, writes what it meets and numbers tables, functions and upvalue cells; the
- * decoder numbers in the same order. It runs under a pcall, so that out of memory at any point leaves the state as it was. */
+ * decoder numbers in the same order. It runs under a pcall, so that out of memory at any point leaves
+ * the state as it was. */
 #include "bindings/codec_internal.h"
 
 #include <stdarg.h>

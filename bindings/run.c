@@ -485,8 +485,9 @@ void lr_check_cancelled(lr_state *S, lua_State *L)
 static void check_stack(lr_state *S, lua_State *L)
 {
     if (lr_pool_may_block(S->worker)) return;
-    lr_error_push(S, L, LR_ERR_OUT_OF_MEMORY, "too many waits inside each other where Lua cannot yield (in a coroutine, "
-                                              "a table.sort comparator, a string.gsub callback): no stack is left");
+    lr_error_push(S, L, LR_ERR_OUT_OF_MEMORY,
+                  "too many waits inside each other where Lua cannot yield (in a coroutine, "
+                  "a table.sort comparator, a string.gsub callback): no stack is left");
     lua_error(L);
 }
 

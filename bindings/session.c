@@ -171,7 +171,6 @@ lr_id lr_session_next_id(lr_state *S)
 
 static void start(lr_state *S, lua_State *L)
 {
-    if (session.finished) luaL_error(L, "the job has ended (lr.shutdown was called)");
     char message[200];
     lr_pool *p = &session.pool;
     p->seed = session.config.seed;
@@ -193,6 +192,7 @@ static void start(lr_state *S, lua_State *L)
 lr_worker *lr_session_worker(lr_state *S, lua_State *L)
 {
     if (__builtin_expect(S->worker != NULL, 1)) return S->worker;
+    if (session.finished) luaL_error(L, "the job has ended (lr.shutdown was called)");
     if (!session.started) start(S, L);
     S->worker = &session.pool.workers[0];
     return S->worker;
@@ -215,6 +215,7 @@ void lr_session_finish(lua_State *L, bool wait)
     session.finished = true;
     if (!session.started) return;
     if (wait) drain();
+    if (session.script) session.script->worker = NULL; /* what comes later is refused */
     lr_pool_cancel_all(&session.pool);
     if (!lr_pool_stop(&session.pool, lr_clock_ns() + STOP_NS)) {
         /* a kernel or a loop that does not look: it ends with the process */
@@ -287,7 +288,7 @@ static int core_init(lua_State *L)
     lr_config config;
     lr_config_init(&config);
     if (!lua_isnoneornil(L, 1)) {
-        luaL_checktype(L, 1, LUA_TTABLE);
+        if (!lua_istable(L, 1)) return luaL_error(L, "init: a table of options wanted, %s given", luaL_typename(L, 1));
         lua_pushnil(L);
         while (lua_next(L, 1)) {
             char name[64], error[200];
@@ -312,6 +313,7 @@ static int core_init(lua_State *L)
 
 static int core_shutdown(lua_State *L)
 {
+    if (!lr_state_of(L)->is_script) return luaL_error(L, "shutdown: only the script can end the job, not a task");
     lr_session_finish(L, true);
     return 0;
 }

@@ -19,6 +19,9 @@ if(LR_KERNEL_TARGETS)
   install(TARGETS ${LR_KERNEL_TARGETS} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/luarun/kernels)
 endif()
 
+# From its own folder to the prefix, so that what --prefix installs elsewhere is found there.
+file(RELATIVE_PATH LR_PC_PREFIX ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
+string(REGEX REPLACE "/$" "" LR_PC_PREFIX ${LR_PC_PREFIX})
 configure_file(cmake/luarun.pc.in luarun.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/luarun.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 
@@ -35,4 +38,4 @@ install(FILES
   DESTINATION ${LR_CMAKE_DIR})
 
 install(FILES docs/luarun.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 OPTIONAL)
-install(FILES LICENSE README.md DESTINATION ${CMAKE_INSTALL_DOCDIR} OPTIONAL)
+install(FILES LICENSE README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})

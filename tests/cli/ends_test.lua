@@ -1,5 +1,5 @@
--- How programs end, and what they leave: by themselves, by errors, by ^C and other signals, with a closed output; that two at once
--- don't disturb each other; that starting is fast and waiting costs nothing.
+-- How programs end, and what they leave: by themselves, by errors, by ^C and other signals, with a closed output;
+-- that two at once don't disturb each other; that starting is fast and waiting costs nothing.
 
 package.path = "tests/cli/?.lua;tests/lua/?.lua;" .. package.path
 local check = require "check"
@@ -68,7 +68,8 @@ check.test("a script's end that waits for long says so, and ^C ends it", functio
 end)
 
 check.test("a task's error that the script gets is the script's error", function()
-  local status, r = status_of("local lr = require 'luarun' print 'kept' lr.remote(function() error('boom') end)():get()")
+  local status, r = status_of(
+    "local lr = require 'luarun' print 'kept' lr.remote(function() error('boom') end)():get()")
   check.eq({ status, r.out }, { 1, "kept\n" })
   check.ok(r.err:find("^luarun: %(command line%):1: boom\n"), r.err)
   check.ok(r.err:find("in task (command line):1", 1, true), r.err)
@@ -76,7 +77,8 @@ check.test("a task's error that the script gets is the script's error", function
 end)
 
 check.test("a result that cannot cross: an error, status 1, and what was done is kept", function()
-  local status, r = status_of("local lr = require 'luarun' print 'kept' lr.remote(function() return io.stdout end)():get()")
+  local status, r = status_of(
+    "local lr = require 'luarun' print 'kept' lr.remote(function() return io.stdout end)():get()")
   check.eq({ status, r.out }, { 1, "kept\n" })
   check.ok(r.err:find("^luarun: not_serializable: result 1: "), r.err)
 end)
@@ -175,7 +177,8 @@ end)
 
 check.test("a reader that goes away ends the writer as it ends luajit", function()
   local function piped(program)
-    return kit.shell("bash -c '" .. program .. [[ -e "for i = 1, 1e6 do print(i) end" | head -n 1; echo ${PIPESTATUS[0]}']])
+    return kit.shell("bash -c '" .. program ..
+      [[ -e "for i = 1, 1e6 do print(i) end" | head -n 1; echo ${PIPESTATUS[0]}']])
   end
   check.eq(piped(kit.luarun), "1\n141")
   check.eq(piped(kit.luajit), "1\n141")

@@ -52,7 +52,9 @@ both("LUA_INIT names a file that is not there", { "-e", "print 1", env = { LUA_I
 both("LUA_INIT with an error: nothing else runs", { "-e", "print 1", env = { LUA_INIT = "error('boom')" } })
 both("LUA_INIT with a syntax error", { "-e", "print 1", env = { LUA_INIT = "x x" } })
 both("-E ignores LUA_INIT", { "-E", "-e", "print 1", env = { LUA_INIT = "print 'init'" } })
-both("-E ignores LUA_PATH", { "-E", "-e", "print(package.path:find('nowhere'))", env = { LUA_PATH = "/nowhere/?.lua" } })
+both("-E ignores LUA_PATH", {
+  "-E", "-e", "print(package.path:find('nowhere'))", env = { LUA_PATH = "/nowhere/?.lua" },
+})
 both("LUA_PATH counts", { "-e", "print(package.path)", env = { LUA_PATH = "/nowhere/?.lua;;" } })
 both("-O and -j", { "-O3", "-Oloopunroll=4", "-joff", "-e", "print((jit.status()))" })
 both("-O of what is not there", { "-Onothing", "-e", "print 1" })
@@ -129,7 +131,8 @@ end)
 
 check.test("no script and a terminal: the console, which is not built yet", function()
   local r = kit.run { "-qec", kit.luarun, "/dev/null", program = "script" }
-  check.eq(r.out:gsub("\r", ""), "luarun: the console is not in this version; give a script, -e 'chunk' or -" .. hint .. "\n")
+  check.eq(r.out:gsub("\r", ""),
+    "luarun: the console is not in this version; give a script, -e 'chunk' or -" .. hint .. "\n")
   check.eq(r.status, 1)
 end)
 

@@ -121,7 +121,9 @@ function Process:err() return read(self.files .. ".err") or "" end
 
 ---Wait until standard output holds `text`.
 function Process:says(text)
-  kit.eventually(function() return self:out():find(text, 1, true) or read(self.files .. ".status") end, "a line of output")
+  kit.eventually(function()
+    return self:out():find(text, 1, true) or read(self.files .. ".status")
+  end, "a line of output")
   check.ok(self:out():find(text, 1, true), "the program said " .. text .. "; it said " .. self:out() .. self:err())
 end
 

@@ -136,7 +136,8 @@ check.test("--cluster and LUARUN_CLUSTER are not built yet", function()
 end)
 
 check.test("--trace is not built yet", function()
-  refused({ "--trace", kit.folder .. "/trace", "-e", "" }, "luarun: --trace: the timeline is not in this version (0.1.0)")
+  refused({ "--trace", kit.folder .. "/trace", "-e", "" },
+    "luarun: --trace: the timeline is not in this version (0.1.0)")
   check.eq(kit.read(kit.folder .. "/trace"), nil)
 end)
 

@@ -1,5 +1,5 @@
--- Waits where Lua cannot yield: in coroutines of the task's own, table.sort comparators, string.gsub callbacks, whatever
--- waits for whatever.
+-- Waits where Lua cannot yield: in coroutines of the task's own, table.sort comparators, string.gsub callbacks,
+-- whatever waits for whatever.
 
 local lr = require "luarun"
 local check = require "check"
@@ -44,7 +44,11 @@ check.test("a get inside pcall, xpcall, metamethods and iterators", function()
     local ok, v = pcall(function() return child(4):get() end)
     local ok2, v2 = xpcall(function() return child(5):get() end, debug.traceback)
     local sum = 0
-    for i in function(_, last) last = (last or 0) + 1 return last <= 3 and child(last):get() or nil end do sum = sum + i end
+    local function upto3(_, last)
+      last = (last or 0) + 1
+      return last <= 3 and child(last):get() or nil
+    end
+    for i in upto3 do sum = sum + i end
     return t.x, t + 1, t(3), ok, v, ok2, v2, sum
   end)
   local got = { f(slow):get(WAIT_S) }
@@ -58,7 +62,8 @@ check.test("an error crosses each of them", function()
     local a = select(2, pcall(table.sort, list, function() return child():get() end))
     local b = select(2, pcall(string.gsub, "x", "x", function() return child():get() end))
     local c = select(2, pcall(coroutine.wrap(function() return child():get() end)))
-    local d = select(2, pcall(function() return setmetatable({}, { __index = function() return child():get() end }).x end))
+    local lazy = setmetatable({}, { __index = function() return child():get() end })
+    local d = select(2, pcall(function() return lazy.x end))
     return a.message, b.message, c.message, d.message
   end)
   check.eq({ f(bad):get(WAIT_S) }, { "boom", "boom", "boom", "boom" })
