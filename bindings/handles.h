@@ -22,6 +22,7 @@ typedef struct lr_remote_ud { /* bindings/remote.c */
     int ref_upvalues;    /* registry: the upvalues as they were when fn was made */
     struct lr_options *options; /* runtime/options.h; NULL: all default */
     bool making;         /* its fn is being made: a function that refers to itself */
+    struct lr_remote_ud *made_next; /* made while another one was being made (lr_state.made) */
 } lr_remote_ud;
 
 typedef struct lr_tensor_ud { /* bindings/tensor.c */
@@ -52,8 +53,5 @@ static inline lr_tensor_ud *lr_test_tensor(lr_state *S, lua_State *L, int index)
  * assigned since (bindings/remote.c). It stays the userdata's. NULL with a sentence pushed that names the
  * upvalue where it cannot be sent. */
 lr_fn *lr_remote_fn(lr_state *S, lua_State *L, int index, lr_err *code);
-
-
-
 
 #endif

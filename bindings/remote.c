@@ -78,11 +78,10 @@ static void name_of(lua_State *L, const lr_remote_ud *r, char *name, size_t size
     snprintf(name, size_bytes, "%s:%d", ar.short_src, ar.linedefined);
 }
 
-/* Notes the upvalues as they are, to see later whether one was assigned. */
-static void note_upvalues(lua_State *L, lr_remote_ud *r)
+/* A reference to a table of the function's upvalues as they are now, to see later whether one was assigned. */
+static int note_upvalues(lua_State *L, const lr_remote_ud *r)
 {
-    luaL_unref(L, LUA_REGISTRYINDEX, r->ref_upvalues);
-    r->ref_upvalues = LUA_NOREF;
+    int ref = LUA_NOREF;
     lua_rawgeti(L, LUA_REGISTRYINDEX, r->ref_function);
     int function = lua_gettop(L);
     if (lua_getupvalue(L, function, 1)) {
@@ -90,9 +89,18 @@ static void note_upvalues(lua_State *L, lr_remote_ud *r)
         lua_newtable(L);
         for (int i = 1; lua_getupvalue(L, function, i); i++)
             lua_rawseti(L, -2, i);
-        r->ref_upvalues = luaL_ref(L, LUA_REGISTRYINDEX);
+        ref = luaL_ref(L, LUA_REGISTRYINDEX);
     }
     lua_settop(L, function - 1);
+    return ref;
+}
+
+/* The same value; NaN is the same as NaN here. */
+static bool same(lua_State *L, int a, int b)
+{
+    if (lua_rawequal(L, a, b)) return true;
+    return lua_type(L, a) == LUA_TNUMBER && lua_type(L, b) == LUA_TNUMBER && lua_tonumber(L, a) != lua_tonumber(L, a) &&
+           lua_tonumber(L, b) != lua_tonumber(L, b);
 }
 
 static bool upvalues_same(lua_State *L, const lr_remote_ud *r)
@@ -101,14 +109,43 @@ static bool upvalues_same(lua_State *L, const lr_remote_ud *r)
     int top = lua_gettop(L);
     lua_rawgeti(L, LUA_REGISTRYINDEX, r->ref_function);
     lua_rawgeti(L, LUA_REGISTRYINDEX, r->ref_upvalues);
-    bool same = true;
-    for (int i = 1; same && lua_getupvalue(L, top + 1, i); i++) {
+    bool all = true;
+    for (int i = 1; all && lua_getupvalue(L, top + 1, i); i++) {
         lua_rawgeti(L, top + 2, i);
-        same = lua_rawequal(L, -1, -2);
+        all = same(L, top + 3, top + 4);
         lua_settop(L, top + 2);
     }
     lua_settop(L, top);
-    return same;
+    return all;
+}
+
+static void set_fn(lua_State *L, lr_remote_ud *r, lr_fn *fn, int ref_upvalues)
+{
+    if (r->fn) lr_object_release(&r->fn->base);
+    r->fn = fn;
+    luaL_unref(L, LUA_REGISTRYINDEX, r->ref_upvalues);
+    r->ref_upvalues = ref_upvalues;
+}
+
+/* Encodes the function of r into fn. What was made on the way may hold on to fn: it goes too when fn cannot be made. */
+static bool fill_fn(lr_state *S, lua_State *L, lr_remote_ud *r, lr_fn *fn, lr_err *code)
+{
+    lr_remote_ud *made_before = S->made;
+    lr_fn *before = r->fn;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, r->ref_function);
+    int function = lua_gettop(L);
+    r->fn = fn; /* from now on what refers to it finds it */
+    r->making = true;
+    S->makes++;
+    bool done = lr_encode_body(S, L, function, fn, code);
+    S->makes--;
+    r->making = false;
+    r->fn = before;
+    lua_remove(L, function);
+    for (; !done && S->made != made_before; S->made = S->made->made_next)
+        set_fn(L, S->made, NULL, LUA_NOREF);
+    if (S->makes == 0) S->made = NULL;
+    return done;
 }
 
 /* NULL with a sentence pushed. */
@@ -117,27 +154,24 @@ static lr_fn *make_fn(lr_state *S, lua_State *L, lr_remote_ud *r, lr_err *code)
     char name[128];
     lr_value empty = {0};
     name_of(L, r, name, sizeof name);
-    lr_fn *before = r->fn, *fn = lr_fn_new_lua(before ? before->name : name, &empty);
-    *code = LR_ERR_OUT_OF_MEMORY;
-    if (!fn) {
-        lua_pushliteral(L, "not enough memory");
-        return NULL;
+    int ref_upvalues = note_upvalues(L, r);
+    lr_fn *fn = lr_fn_new_lua(r->fn ? r->fn->name : name, &empty);
+    if (fn && fill_fn(S, L, r, fn, code)) {
+        set_fn(L, r, fn, ref_upvalues);
+        if (S->makes > 0) {
+            r->made_next = S->made;
+            S->made = r;
+        }
+        return fn;
     }
-    int top = lua_gettop(L);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, r->ref_function);
-    r->fn = fn; /* from now on what refers to it finds it */
-    r->making = true;
-    bool done = lr_encode_body(S, L, top + 1, fn, code);
-    r->making = false;
-    lua_remove(L, top + 1);
-    if (!done) {
-        r->fn = before;
+    luaL_unref(L, LUA_REGISTRYINDEX, ref_upvalues);
+    if (fn) {
         lr_object_release(&fn->base);
-        return NULL;
+    } else {
+        *code = LR_ERR_OUT_OF_MEMORY;
+        lua_pushliteral(L, "not enough memory");
     }
-    if (before) lr_object_release(&before->base);
-    note_upvalues(L, r);
-    return fn;
+    return NULL;
 }
 
 lr_fn *lr_remote_fn(lr_state *S, lua_State *L, int index, lr_err *code)
@@ -178,9 +212,9 @@ static int core_remote(lua_State *L)
     if (lua_iscfunction(L, 1))
         return luaL_error(L, "remote: a C function cannot be sent; give a module's name and the function's: "
                              "lr.remote(\"math\", \"sin\")");
-    lr_options *options = lr_options_from(S, L, 2, NULL);
-    lr_remote_ud *r = push_ud(S, L);
-    r->options = options;
+    lua_settop(L, 2);
+    lr_remote_ud *r = push_ud(S, L); /* first, so that the options have an owner */
+    r->options = lr_options_from(S, L, 2, NULL);
     lua_pushvalue(L, 1);
     r->ref_function = luaL_ref(L, LUA_REGISTRYINDEX);
     return 1;
@@ -192,9 +226,8 @@ static int remote_with(lua_State *L)
     lr_state *S = lr_state_of(L);
     lr_remote_ud *r = check(S, L, 1);
     if (!lua_istable(L, 2)) return luaL_error(L, "with: a table of options wanted, %s given", given(L, 2));
-    lr_options *options = lr_options_from(S, L, 2, r->options);
     lr_remote_ud *copy = push_ud(S, L);
-    copy->options = options;
+    copy->options = lr_options_from(S, L, 2, r->options);
     if (r->fn) lr_object_retain(&r->fn->base);
     copy->fn = r->fn;
     if (r->ref_function == LUA_NOREF) return 1;

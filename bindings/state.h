@@ -33,6 +33,8 @@ typedef struct lr_state {
     lr_builder builder;
     lr_codec *codec;
     lr_fn *encoding_fn, *decoding_fn; /* whose body is being made or read: what refers to itself says `self` */
+    struct lr_remote_ud *made; /* remote functions made since the outermost that is being made, last first */
+    unsigned makes;            /* being made inside each other */
     size_t offheap_bytes; /* memory held through userdata since the last full collection */
 } lr_state;
 
