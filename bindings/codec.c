@@ -181,7 +181,8 @@ int lr_codec_class(lua_State *L)
     lr_state *S = lr_state_of(L);
     if (lua_type(L, 1) != LUA_TSTRING)
         return luaL_error(L, "class: a name (string) wanted, %s given", luaL_typename(L, 1));
-    if (!lua_istable(L, 2)) return luaL_error(L, "class: a metatable wanted, %s given", luaL_typename(L, 2));
+    if (!lua_istable(L, 2))
+        return luaL_error(L, "class: a metatable wanted, %s given", lua_isnone(L, 2) ? "nothing" : luaL_typename(L, 2));
     lua_settop(L, 2);
     lua_rawgeti(L, LUA_REGISTRYINDEX, S->codec->ref_class_names);
     lua_pushvalue(L, 2);

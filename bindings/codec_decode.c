@@ -581,7 +581,9 @@ int lr_decode(lr_state *S, lua_State *L, const lr_value *message)
     bool done = d.r.ok && decode_roots(&d, L);
     if (done && d.r.p == d.r.end) return (int)d.count;
     lua_settop(L, top);
-    lua_pushfstring(L, "a value could not be taken in: %s", d.why ? d.why : "it is malformed");
+    /* said once, where messages lie inside each other */
+    const char *head = S->codec->classes_deep == 0 ? "a value could not be taken in: " : "";
+    lua_pushfstring(L, "%s%s", head, d.why ? d.why : "it is malformed");
     return -1;
 }
 

@@ -186,10 +186,11 @@ lr_fn *lr_remote_fn(lr_state *S, lua_State *L, int index, lr_err *code)
 
 static int remote_module(lr_state *S, lua_State *L)
 {
-    const char *module = lua_tostring(L, 1), *field = lua_tostring(L, 2);
+    const char *module = lua_tostring(L, 1);
     if (lua_type(L, 2) != LUA_TSTRING)
         return luaL_error(L, "remote: the name of a function in module '%s' wanted, %s given", module,
-            given(L, 2));
+                          given(L, 2));
+    const char *field = lua_tostring(L, 2);
     lr_options *options = lr_options_from(S, L, 3, NULL);
     char name[200];
     snprintf(name, sizeof name, "%s.%s", module, field);

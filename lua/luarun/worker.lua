@@ -1,9 +1,8 @@
 --- Sets up the lua_State of a worker: run once, before its first task.
 --
 -- Globals do not travel with a function, so reading one that is not there is a mistake that must
--- not pass as nil. Modules may set
--- globals while they are loaded (old ones do). math.random is a stream of the task's own; print is a whole line at
--- the script's terminal.
+-- not pass as nil. Modules may set globals while they are loaded (old ones do). math.random is a stream
+-- of the task's own; print is a whole line at the script's terminal.
 
 local core = require "luarun.core"
 require "luarun"
@@ -11,10 +10,16 @@ require "luarun"
 local loading = 0
 local plain_require = require
 
+local loaded = package.loaded
+
+-- A module that fails to load is tried again by the next task: that task too is to hear why, not that there was
+-- an error before (which is what plain require says, by a mark that it leaves in package.loaded).
 function require(name) -- luacheck: globals require
+  local new = name ~= nil and loaded[name] == nil
   loading = loading + 1
   local ok, value = pcall(plain_require, name)
   loading = loading - 1
+  if new and not ok then loaded[name] = nil end
   if not ok then error(value, 2) end
   return value
 end

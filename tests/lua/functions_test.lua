@@ -136,8 +136,8 @@ check.test("the environment's libraries as upvalues: the same tables over there"
   local rf = lr.remote(function() return str == string, m == math, f == require "ffi", l == require "luarun" end)
   check.eq({ rf():get() }, { true, true, true, true })
   -- each named twice, with shared tables after them: nothing is mixed up
-  local str2, t, t2 = string, { "t" }, nil
-  t2 = t
+  local str2, t = string, { "t" }
+  local t2 = t
   local rf2 = lr.remote(function() return str == str2, rawequal(t, t2), t[1] end)
   check.eq({ rf2():get() }, { true, true, "t" })
 end)
@@ -334,7 +334,8 @@ check.test("a function too large names the fat upvalue, a table or a string", fu
 end)
 
 check.test("a function that could not be sent does not stay behind in one that could", function()
-  local a, b, file = nil, nil, io.stdout
+  local file = io.stdout
+  local a, b
   a = lr.remote(function() return b and file end)
   b = lr.remote(function() return a():get() end)
   check.error_has(a, "upvalue 'file' of function <")

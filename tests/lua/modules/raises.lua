@@ -1,0 +1,2 @@
+-- A module that cannot be loaded: it raises a table.
+error({ code = "raises" })
