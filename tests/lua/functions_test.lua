@@ -117,10 +117,10 @@ check.test("standard functions as upvalues are the task's own", function()
   local rf = lr.remote(function()
     local t = {}
     insert(t, floor(2.5))
-    for i, v in ipairs(t) do insert(t, tostring(i) .. type(v)); break end
+    for i, v in ipairs { true } do insert(t, tostring(i) .. type(v)) end
     return t, require "table" == table, print == _G.print, require == _G.require
   end)
-  check.eq({ rf():get() }, { { 2, "1number" }, true, true, true })
+  check.eq({ rf():get() }, { { 2, "1boolean" }, true, true, true })
   -- and from a task on to another
   local on = lr.remote(function()
     local own_require, own_print = require, print
