@@ -3,7 +3,7 @@
 static lr_id mix(uint64_t a, uint64_t b, uint64_t c)
 {
     lr_id id;
-    id.hi = lr_mix64(a + lr_mix64(c + 0x9e3779b97f4a7c15u));
+    id.hi = lr_mix64(a + lr_mix64(b + c * 0x9e3779b97f4a7c15u + 0x9e3779b97f4a7c15u));
     id.lo = lr_mix64(b ^ lr_mix64(id.hi + c * 0xd1342543de82ef95u + 1));
     if (lr_id_is_nil(id)) id.lo = 1;
     return id;
