@@ -136,10 +136,25 @@ static void renew(lr_spec *spec)
     *spec = fresh; /* without the deadline: it has begun in time once */
 }
 
+/* What lies in the pool unbegun must not keep the place of one with a larger priority. As often as there are workers
+ * at most: when the place it makes is not enough, the same one may be handed out again. */
+static void recall_for(lr_spec *spec)
+{
+    for (unsigned i = 0; i < loop.pool->worker_count && spec->place == LR_PLACE_READY; i++) {
+        lr_task *t = lr_pool_recall(loop.pool, spec->priority);
+        if (!t) return;
+        lr_event event = {.kind = LR_EVENT_TASK_RETURNED, .spec = t->extra->spec};
+        step(&event);
+        lr_task_release(t);
+    }
+}
+
 static void handle(message *m)
 {
-    if (m->event.kind == LR_EVENT_TASK_SUBMIT) renew(m->event.spec);
+    bool submits = m->event.kind == LR_EVENT_TASK_SUBMIT;
+    if (submits) renew(m->event.spec);
     step(&m->event);
+    if (submits) recall_for(m->event.spec);
     if (m->task) lr_task_release(m->task);
     free(m->text);
     free(m);

@@ -46,6 +46,42 @@ static lr_task *queue_pop(lr_queue *q)
     return t;
 }
 
+/* Tasks of the machine are few here (it hands out no more than there are workers), others may be many. */
+#define RECALL_LOOK 256
+
+static bool may_recall(const lr_task *t, double priority)
+{
+    return lr_task_has(t, LR_TASK_MACHINE) && t->extra->options->priority < priority &&
+           lr_task_state_of(t) == LR_TASK_QUEUED;
+}
+
+static lr_task *queue_recall(lr_queue *q, double priority)
+{
+    if (atomic_load_explicit(&q->count, memory_order_relaxed) == 0) return NULL;
+    pthread_mutex_lock(&q->lock);
+    lr_task *before = NULL, *t = q->first;
+    int looked = 0;
+    for (; t && looked < RECALL_LOOK && !may_recall(t, priority); looked++) {
+        before = t;
+        t = t->next;
+    }
+    if (looked == RECALL_LOOK) t = NULL;
+    if (t) {
+        *(before ? &before->next : &q->first) = t->next;
+        if (q->last == t) q->last = before;
+        atomic_fetch_sub(&q->count, 1);
+    }
+    pthread_mutex_unlock(&q->lock);
+    return t;
+}
+
+lr_task *lr_pool_recall(lr_pool *p, double priority)
+{
+    lr_task *t = queue_recall(&p->low, priority);
+    if (!t) t = queue_recall(&p->normal, priority);
+    return t ? t : queue_recall(&p->high, priority);
+}
+
 /* ---- sleepers ----------------------------------------------------------------------------------- */
 
 static bool asleep_clear(lr_pool *p, unsigned index)
@@ -297,6 +333,7 @@ void lr_pool_body_done(lr_worker *w, lr_task *t)
 void lr_pool_retry(lr_worker *w, lr_task *t)
 {
     lr_pool_hold(w, t, false);
+    t->children = 0; /* the same children again: ids and random streams are those of the attempt before */
     bump(&w->submitted); /* an attempt more: this one is over */
     count_finished(w->pool, false);
     bool machine = lr_task_has(t, LR_TASK_MACHINE);

@@ -124,6 +124,9 @@ void lr_pool_fini(lr_pool *p);
 void lr_pool_push(lr_worker *w, lr_task *t);
 /* From the node thread: a machine task may start now. */
 void lr_pool_inject(lr_pool *p, lr_task *t, double priority);
+/* From the node thread: takes out of the queues a machine task of less priority than this that nobody has begun, with the
+ * queue's count of it. NULL: there is none. */
+lr_task *lr_pool_recall(lr_pool *p, double priority);
 /* Works off what lr_task_end collected. */
 void lr_pool_wake(lr_wake *wake);
 /* lr_task_end and lr_pool_wake in one. */

@@ -94,6 +94,15 @@ void lr_local_resume(lr_local *local, lr_spec *spec)
     local->in_pool++;
 }
 
+void lr_local_return(lr_local *local, lr_spec *spec)
+{
+    LR_ASSERT(spec->place == LR_PLACE_POOL);
+    lr_resources_give(&local->available, &spec->hold, &local->total);
+    local->in_pool--;
+    spec->place = LR_PLACE_OUT;
+    lr_ready_add_again(&local->ready, spec);
+}
+
 void lr_local_finish(lr_local *local, lr_spec *spec)
 {
     LR_ASSERT(spec->place == LR_PLACE_POOL || spec->place == LR_PLACE_PARKED);

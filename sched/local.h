@@ -33,6 +33,8 @@ lr_spec *lr_local_start(lr_local *local, uint64_t now_ns);
 /* POOL -> PARKED and back. */
 void lr_local_park(lr_local *local, lr_spec *spec);
 void lr_local_resume(lr_local *local, lr_spec *spec);
+/* The pool has given it back unbegun: POOL -> READY, before all of its priority that came after it. */
+void lr_local_return(lr_local *local, lr_spec *spec);
 /* It ended: POOL or PARKED -> OVER, its resources given back. */
 void lr_local_finish(lr_local *local, lr_spec *spec);
 /* Fills in spec->detail: what a queued spec waits for. */

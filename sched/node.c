@@ -364,6 +364,13 @@ static void on_task_resumed(lr_node *n, const lr_event *e, lr_actions *out)
     lr_local_resume(&n->local, e->spec);
 }
 
+static void on_task_returned(lr_node *n, const lr_event *e, lr_actions *out)
+{
+    (void)out;
+    LR_ASSERT(!e->spec->began && e->spec->owed == 0);
+    lr_local_return(&n->local, e->spec);
+}
+
 static void on_task_cancel(lr_node *n, const lr_event *e, lr_actions *out)
 {
     (void)out;
@@ -452,6 +459,7 @@ static handler *const handlers[LR_EVENT_COUNT] = {
     [LR_EVENT_TASK_FINISHED] = on_task_finished,
     [LR_EVENT_TASK_PARKED] = on_task_parked,
     [LR_EVENT_TASK_RESUMED] = on_task_resumed,
+    [LR_EVENT_TASK_RETURNED] = on_task_returned,
     [LR_EVENT_TASK_CANCEL] = on_task_cancel,
     [LR_EVENT_TICK] = on_tick,
     [LR_EVENT_CONTROL_REPLY] = on_control_reply,

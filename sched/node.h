@@ -27,6 +27,7 @@
  *   TASK_FINISHED    resources come back; whoever fits starts                     TASK_RELEASE, TASK_START...
  *   TASK_PARKED      its cpus come back; whoever fits starts                      TASK_START...
  *   TASK_RESUMED     its cpus are taken, below zero if need be                    -
+ *   TASK_RETURNED    unbegun in the pool: it gives its resources back and queues   TASK_START...
  *   TASK_CANCEL      queued: dropped; else nothing (the runtime stops it)         TASK_RELEASE, TASK_START...
  *   TICK             deadlines, timeouts                                          TASK_FAIL, TASK_TIMEOUT, TASK_RELEASE
  *   CONTROL_REPLY    counts what failed; tries the node's own row again           CONTROL, TIMER
@@ -41,7 +42,7 @@
  * in this step makes room in this step.
  *
  * Rules that the runtime relies on
- *  1. A spec gets at most one TASK_START, at most one TASK_FAIL, at most one TASK_TIMEOUT and exactly one
+ *  1. A spec gets at most one TASK_START (one more after each TASK_RETURNED), at most one TASK_FAIL, at most one TASK_TIMEOUT and exactly one
  *     TASK_RELEASE, in that order; RELEASE is the last word.
  *  2. TASK_FAIL without a TASK_START before it is final: state is FAILED, RELEASE follows.
  *  3. TASK_FAIL (deadline) after TASK_START says: it lies in the pool and has not begun. The runtime fails the

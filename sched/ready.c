@@ -56,10 +56,15 @@ static lr_shape *shape_for(lr_ready *ready, const lr_resources *hold)
 
 void lr_ready_add(lr_ready *ready, lr_spec *spec)
 {
+    spec->seq = ready->next_seq++;
+    lr_ready_add_again(ready, spec);
+}
+
+void lr_ready_add_again(lr_ready *ready, lr_spec *spec)
+{
     LR_ASSERT(spec->place == LR_PLACE_OUT);
     lr_shape *s = shape_for(ready, &spec->hold);
     if (s->heap.count == 0) ready->used[ready->used_count++] = (uint16_t)(s - ready->shape);
-    spec->seq = ready->next_seq++;
     spec->shape = s;
     spec->claims = 0;
     spec->blocked_since_ns = 0;

@@ -40,6 +40,8 @@ typedef struct lr_ready {
 void lr_ready_init(lr_ready *ready);
 /* Adds a spec; spec->hold says what it takes. Its place becomes READY. */
 void lr_ready_add(lr_ready *ready, lr_spec *spec);
+/* The same for one that was taken: in its old turn. */
+void lr_ready_add_again(lr_ready *ready, lr_spec *spec);
 /* Takes a spec out, wherever it stands. Its place becomes OUT. */
 void lr_ready_remove(lr_ready *ready, lr_spec *spec);
 /* Takes out the first spec that may start with what is available, or returns NULL. */

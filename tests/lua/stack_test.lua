@@ -153,6 +153,15 @@ check.test("tasks with priorities wait for each other where Lua cannot yield", f
   check.eq((deep(50):get(WAIT_S)), 50)
 end)
 
+check.test("one with a priority waits for a plain one that waits for one with a priority", function()
+  local urgent = lr.remote(function(v) lr.sleep(0.001) return v end, { priority = 1 })
+  local plain = lr.remote(function(child, v) return coroutine.wrap(function() return child(v):get() end)() end)
+  local top = lr.remote(function(p, u, v) return (p(u, v):get()) end, { priority = 1 })
+  local list = {}
+  for i = 1, 10 do list[i] = top(plain, urgent, i) end
+  for i = 1, 10 do check.eq((list[i]:get(WAIT_S)), i) end
+end)
+
 check.test("the tostring of a raised value may wait", function()
   local f = lr.remote(function(child)
     error(setmetatable({}, { __tostring = function() return "made of " .. child(3):get() end }))

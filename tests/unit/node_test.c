@@ -81,6 +81,29 @@ static void start_announces_the_node(void **state)
         step_event(T0, (lr_event){.kind = LR_EVENT_START, .start = {self, &none}}));
 }
 
+/* Given back by the pool, it lets a larger priority go first, and goes before its equals that came later. */
+static void a_returned_task_queues_in_its_old_turn(void **state)
+{
+    (void)state;
+    lr_spec first = task(), second = task(), later = task(), urgent = task();
+    urgent.priority = 1;
+    step(T0, LR_EVENT_TASK_SUBMIT, &first);
+    step(T0, LR_EVENT_TASK_SUBMIT, &second);
+    step(T0, LR_EVENT_TASK_SUBMIT, &later);
+    step(T0, LR_EVENT_TASK_SUBMIT, &urgent);
+    did("");
+    step(T0, LR_EVENT_TASK_RETURNED, &second);
+    did("start");
+    assert_ptr_equal(items[0].spec, &urgent);
+    finish(T0, &urgent, LR_ERR_NONE);
+    did("release start");
+    assert_ptr_equal(items[1].spec, &second);
+    assert_int_equal(second.place, LR_PLACE_POOL);
+    assert_int_equal(later.place, LR_PLACE_READY);
+    step(T0, LR_EVENT_TASK_STARTED, &first);
+    expect_assert_failure(step(T0, LR_EVENT_TASK_RETURNED, &first));
+}
+
 static void a_task_lives_and_is_released(void **state)
 {
     (void)state;
@@ -452,6 +475,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(start_announces_the_node, setup),
+        cmocka_unit_test_setup(a_returned_task_queues_in_its_old_turn, setup),
         cmocka_unit_test_setup(a_task_lives_and_is_released, setup),
         cmocka_unit_test_setup(started_may_be_left_out, setup),
         cmocka_unit_test_setup(what_ends_makes_room_in_the_same_step, setup),
