@@ -13,6 +13,7 @@ target_compile_definitions(lr_runtime PRIVATE
   _GNU_SOURCE=
   LR_SOURCE_INCLUDE="${PROJECT_SOURCE_DIR}/bindings/include"
   LR_INSTALL_INCLUDE="${LR_INSTALL_INCLUDE}"
+  LR_PROGRAM_TO_KERNELS="${LR_PROGRAM_TO_KERNELS}"
   LR_INSTALL_KERNELS="${LR_INSTALL_KERNELS}")
 target_link_libraries(lr_runtime PUBLIC lr_sched Threads::Threads ${CMAKE_DL_LIBS} m)
 

@@ -299,27 +299,34 @@ static bool try_list(search *s, const char *list, char separator,
     return false;
 }
 
-/* In a build tree the examples' kernels lie in kernels/ beside the program. */
-static bool try_near_program(search *s)
+static bool cut_last(char *path)
 {
-    char program[4096];
-    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
-    if (n <= 0) return false;
-    program[n] = 0;
-    char *slash = strrchr(program, '/'), *path = NULL;
-    if (!slash) return false;
-    if (asprintf(&path, "%.*s/kernels/%s", (int)(slash - program), program, s->file) < 0) path = NULL;
+    char *slash = strrchr(path, '/');
+    if (slash) *slash = 0;
+    return slash != NULL;
+}
+
+static bool try_below(search *s, const char *directory, const char *folder)
+{
+    char *path = NULL;
+    if (asprintf(&path, "%s/%s/%s", directory, folder, s->file) < 0) path = NULL;
     return try_path(s, path);
 }
 
-static bool try_installed(search *s)
+/* In a build tree the examples' kernels lie in kernels/ beside the program; installed, somewhere above it, wherever
+ * the whole was moved to. */
+static bool try_near_program(search *s)
 {
-#ifdef LR_INSTALL_KERNELS
-    return try_directory(s, LR_INSTALL_KERNELS, strlen(LR_INSTALL_KERNELS));
-#else
-    (void)s;
-    return false;
-#endif
+    char directory[4096];
+    ssize_t n = readlink("/proc/self/exe", directory, sizeof directory - 1);
+    if (n <= 0) return false;
+    directory[n] = 0;
+    if (!cut_last(directory)) return false;
+    if (try_below(s, directory, "kernels")) return true;
+    const char *folder = LR_PROGRAM_TO_KERNELS; /* "../lib/luarun/kernels" */
+    for (; strncmp(folder, "../", 3) == 0 && cut_last(directory); folder += 3) {
+    }
+    return try_below(s, directory, folder);
 }
 
 static bool try_places(search *s, const lr_kernel_places *places)
@@ -329,7 +336,7 @@ static bool try_places(search *s, const lr_kernel_places *places)
     if (try_list(s, places->cpath, ';', try_template)) return true;
     const char *kernels = getenv("LUARUN_KERNELS");
     if (try_list(s, kernels, ':', try_directory)) return true;
-    if (try_near_program(s) || try_installed(s)) return true;
+    if (try_near_program(s) || try_directory(s, LR_INSTALL_KERNELS, strlen(LR_INSTALL_KERNELS))) return true;
     if (!kernels || !*kernels) fprintf(s->tried, "\n  (LUARUN_KERNELS is not set)");
     return false;
 }

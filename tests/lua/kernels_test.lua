@@ -762,8 +762,9 @@ test("not found: every place is listed, once", function()
   local wanted = {scratch .. "/libmissing.so", scratch .. "/kernels/libmissing.so", "/nowhere/libmissing.so",
     "/no/a/libmissing.so", "/no/b/libmissing.so", directory .. "/kernels/libmissing.so"}
   for i, path in ipairs(wanted) do eq(lines[i], path, out) end
-  eq(#lines, #wanted + 1, out)
-  ok(lines[#lines]:find("/luarun/kernels/libmissing%.so$"), out) -- where the examples' kernels are installed
+  -- then where the examples' kernels are installed, as seen from the program and as it was configured
+  ok(#lines == #wanted + 1 or #lines == #wanted + 2, out)
+  ok(lines[#lines]:find("/luarun/kernels/libmissing%.so$"), out)
   ok(out:find("luarun: .*script%d+%.lua:2: kernel library 'missing' was not found; tried:\n"), out)
 end)
 

@@ -695,10 +695,12 @@ static void test_find(void **state)
              "  /nowhere/b/libtestkernels.so\n"
              "  ./none/libtestkernels.so\n"
              "  /nowhere/c/libtestkernels.so\n"
-             "  %s/kernels/libtestkernels.so\n"
-             "  " LR_TEST_INSTALL_KERNELS "/libtestkernels.so\n"
-             "  (LUARUN_KERNELS is not set)", program);
-    assert_message(lr_kernels_find("testkernels", &places, &found, &message), LR_ERR_KERNEL_ERROR, wanted);
+             "  %s/kernels/libtestkernels.so\n  ", program);
+    assert_int_equal(lr_kernels_find("testkernels", &places, &found, &message), LR_ERR_KERNEL_ERROR);
+    assert_memory_equal(message, wanted, strlen(wanted));
+    assert_non_null(strstr(message, "  " LR_TEST_INSTALL_KERNELS "/libtestkernels.so\n"
+                                    "  (LUARUN_KERNELS is not set)"));
+    free(message);
     places.cpath = "/nowhere/b/?.so"; /* the same place by two rules: told once */
     assert_int_equal(lr_kernels_find("testkernels", &places, &found, &message), LR_ERR_KERNEL_ERROR);
     const char *once = strstr(message, "/nowhere/b/libtestkernels.so");
