@@ -115,9 +115,12 @@ typedef struct lr_kernel_library {
     const lr_kernel_entry *entries;
 } lr_kernel_library;
 
-/* Exports the table. One use per shared object. */
+/* Exports the table. One use per shared object. (The pragmas: what a row leaves out is 0 on purpose.) */
 #define LR_KERNELS(...)                                                                            \
+    _Pragma("GCC diagnostic push")                                                                 \
+    _Pragma("GCC diagnostic ignored \"-Wmissing-field-initializers\"")                             \
     static const lr_kernel_entry lr_kernel_entries_[] = {__VA_ARGS__};                             \
+    _Pragma("GCC diagnostic pop")                                                                  \
     __attribute__((visibility("default"))) extern const lr_kernel_library luarun_kernel_library;   \
     const lr_kernel_library luarun_kernel_library = {                                              \
         LR_KERNEL_ABI, (uint32_t)(sizeof lr_kernel_entries_ / sizeof lr_kernel_entries_[0]),       \
