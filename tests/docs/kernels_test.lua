@@ -1,7 +1,8 @@
--- docs/kernels.md does what it says: its files are written to a directory, its commands run in order, its outputs compared.
+-- docs/kernels.md does what it says: its files are written to a directory, its commands run in order, its outputs
+-- compared.
 --
--- A block "```c points.c" is a file; of a "```console" block the lines that begin with "$ " are commands and what follows is
--- what they print. luarun is installed into the directory first, as a user has it.
+-- A block "```c points.c" is a file; of a "```console" block the lines that begin with "$ " are commands and what
+-- follows is what they print. luarun is installed into the directory first, as a user has it.
 local here = arg[0]:match("^(.*/)") or "./"
 local check = dofile(here .. "../lua/check.lua")
 local ffi = require "ffi"
@@ -44,7 +45,8 @@ local function blocks_of(path)
 end
 
 local environment = ("cd %s/work && export PATH=%s/bin:$PATH XDG_CACHE_HOME=%s/cache CMAKE_PREFIX_PATH=%s && "
-  .. "export PKG_CONFIG_PATH=$(dirname $(find %s -name luarun.pc)) && "):format(scratch, prefix, scratch, prefix, prefix)
+  .. "export PKG_CONFIG_PATH=$(dirname $(find %s -name luarun.pc)) && "):format(
+  scratch, prefix, scratch, prefix, prefix)
 
 -- Runs a console block: every command's output is what follows it.
 local function run_console(text)
@@ -66,7 +68,8 @@ local function run_console(text)
   finish()
 end
 
-local installed, status = sh(("mkdir -p %s/work && cmake --install %s --prefix %s >/dev/null"):format(scratch, build, prefix))
+local installed, status = sh(("mkdir -p %s/work && cmake --install %s --prefix %s >/dev/null"):format(
+  scratch, build, prefix))
 if status ~= 0 then
   check.skip("docs/kernels.md", "nothing to install: " .. installed)
 else
@@ -74,15 +77,17 @@ else
   for _, block in ipairs(blocks_of(here .. "../../docs/kernels.md")) do
     if block.language == "console" then
       count = count + 1
-      check.test("console block " .. count .. ": " .. block.text:match("[^\n]*"), function() run_console(block.text) end)
+      check.test("console block " .. count .. ": " .. block.text:match("[^\n]*"), function()
+        run_console(block.text)
+      end)
     elseif block.name ~= "" then
       local f = assert(io.open(scratch .. "/work/" .. block.name, "w"))
       f:write(block.text)
       f:close()
       if block.language == "c" then
         check.test(block.name .. " compiles without a warning", function()
-          check.eq(sh(environment .. "cc -std=c11 -Wall -Wextra -Wpedantic -Werror -fsyntax-only $(pkg-config --cflags luarun) "
-            .. block.name), "")
+          check.eq(sh(environment .. "cc -std=c11 -Wall -Wextra -Wpedantic -Werror -fsyntax-only "
+            .. "$(pkg-config --cflags luarun) " .. block.name), "")
         end)
       end
     end
@@ -92,11 +97,20 @@ else
   else
     check.test("a kernel in C++", function()
       local f = assert(io.open(scratch .. "/work/plus.cc", "w"))
-      f:write('#include <luarun/kernel.h>\n#include <string>\nstatic int name(lr_call *call)\n{\n  std::string s = "c++";\n'
-        .. '  return lr_return_string(call, s.data(), s.size());\n}\nLR_KERNELS({"name", name, nullptr, nullptr, {}})\n')
+      f:write([[
+#include <luarun/kernel.h>
+#include <string>
+static int name(lr_call *call)
+{
+    std::string s = "c++";
+    return lr_return_string(call, s.data(), s.size());
+}
+LR_KERNELS({"name", name, nullptr, nullptr, {}})
+]])
       f:close()
-      check.eq(sh(environment .. "c++ -Wall -Wextra -Wpedantic -Werror -O2 -shared -fPIC $(pkg-config --cflags luarun) "
-        .. "-o libplus.so plus.cc && luarun -e 'print(require \"luarun\".kernels(\"./libplus.so\").name:here())'"), "c++\n")
+      check.eq(sh(environment .. "c++ -Wall -Wextra -Wpedantic -Werror -O2 -shared -fPIC "
+        .. "$(pkg-config --cflags luarun) -o libplus.so plus.cc"), "")
+      check.eq(sh(environment .. "luarun -e 'print(require \"luarun\".kernels(\"./libplus.so\").name:here())'"), "c++\n")
     end)
   end
   check.test("the document has blocks to run", function() check.ok(count >= 5) end)

@@ -1,7 +1,7 @@
 -- Kernels as Lua sees them: found, compiled, called, refused, cancelled, crashed.
 --
--- The kernels are those of tests/unit/fixtures, compiled here from source, and a few more below. Everything that ends a process,
--- or needs an environment of its own, runs in a program started here (child).
+-- The kernels are those of tests/unit/fixtures, compiled here from source, and a few more below. Everything that
+-- ends a process, or needs an environment of its own, runs in a program started here (child).
 local lr = require "luarun"
 local ffi = require "ffi"
 local here = arg[0]:match("^(.*/)") or "./"
@@ -85,7 +85,7 @@ local mine = [[
 #include <luarun/kernel.h>
 #include <time.h>
 
-/* The address of a tensor's data, and of the data of the tensor it returns: nothing was copied when Lua sees the same. */
+/* The address of a tensor's data: nothing was copied when Lua sees the same. */
 static int address(lr_call *call)
 {
     lr_tensor x;
@@ -453,7 +453,8 @@ test("what a kernel must not ask for", function()
   refused("garbage", "result 1: there is no dtype 77", 6)
   refused("garbage", "result 1: no shape given", 7)
   refused("garbage", "lr_return_tensor: no place for the view", 8)
-  ok(message_of(k.garbage(9)):find("result 1: the kernel returned a string of 18446744073709551615 bytes at 0x", 1, true))
+  ok(message_of(k.garbage(9)):find("result 1: the kernel returned a string of 18446744073709551615 bytes at 0x",
+    1, true))
   refused("garbage", "result 1: the kernel returned a string of 5 bytes at (nil)", 10)
 end)
 
@@ -480,8 +481,8 @@ test("names, and what the library says of itself", function()
   ok(text:find("^kernel library 'testkernels' %(/.*%.so%):\n  nothing%(%)\n      does nothing\n"), text)
   ok(text:find("\n  scale(x: f64[n], k: number) -> f64[n]\n      k times x\n", 1, true), text)
   ok(tostring(k.nothing()):find("testkernels.nothing", 1, true))
-  local has = "kernel library 'mine' has no kernel 'nothing'; it has: address, make, string_address, every_dtype, holes, "
-    .. "words, until_told, pause_and_count, stop_once"
+  local has = "kernel library 'mine' has no kernel 'nothing'; it has: address, make, string_address, every_dtype, "
+    .. "holes, words, until_told, pause_and_count, stop_once"
   error_has(function() return m.nothing end, has)
 end)
 
@@ -618,8 +619,8 @@ LR_KERNELS({"use", use, NULL, NULL, {0}})
 ]])
 
 test("every state that was made is freed, however the program ends", function()
-  local head = "local lr = require 'luarun'\nlocal k = lr.kernels{source = [=[" .. fini_source .. "]=], name = 'finis'}\n"
-    .. "for i = 1, 20 do k.use():get() end\nk.use:here()\n"
+  local head = "local lr = require 'luarun'\nlocal k = lr.kernels{name = 'finis', source = [=[" .. fini_source
+    .. "]=]}\nfor i = 1, 20 do k.use():get() end\nk.use:here()\n"
   for tail, status in pairs{[""] = 0, ["os.exit(3)"] = 3, ["error('x')"] = 1, ["lr.shutdown()"] = 0} do
     local out, got = child(head .. tail)
     eq(got, status, out)
@@ -753,8 +754,8 @@ test("found beside the script, in kernels/, by package.cpath, by LUARUN_KERNELS,
 end)
 
 test("not found: every place is listed, once", function()
-  local out, status = child("package.cpath = '/nowhere/?.so;/nowhere/fixed.so'\nrequire'luarun'.kernels 'missing'\n", nil,
-    "LUARUN_KERNELS=/no/a:/no/b")
+  local out, status = child("package.cpath = '/nowhere/?.so;/nowhere/fixed.so'\nrequire'luarun'.kernels 'missing'\n",
+    nil, "LUARUN_KERNELS=/no/a:/no/b")
   eq(status, 1)
   local lines = {}
   for line in out:gmatch("\n  (/[^\n]*)") do lines[#lines + 1] = line end
@@ -791,8 +792,8 @@ test("what is not a kernel library", function()
     .. "/libwrongabi.so was built for kernel ABI 7; this luarun has ABI 1: rebuild it against this luarun's "
     .. "luarun/kernel.h")
   build(write(dir .. "/plain.c", "int x;\n"), dir .. "/libplain.so")
-  error_has(function() lr.kernels(dir .. "/libplain.so") end, dir .. "/libplain.so is not a kernel library: it does not "
-    .. "export luarun_kernel_library (see LR_KERNELS in luarun/kernel.h)")
+  error_has(function() lr.kernels(dir .. "/libplain.so") end, dir .. "/libplain.so is not a kernel library: it does "
+    .. "not export luarun_kernel_library (see LR_KERNELS in luarun/kernel.h)")
   local table_of = "#include <luarun/kernel.h>\nint k(lr_call *c);int k(lr_call *c){(void)c;return 0;}\n"
   for rows, text in pairs{
     ['LR_KERNELS({"a", k, 0, 0, {0}}, {"a", k, 0, 0, {0}})'] = " has two kernels named 'a'",
@@ -806,7 +807,8 @@ test("what is not a kernel library", function()
     eq(done, false)
     ok(why:find("%.so" .. text:gsub("%p", "%%%0")), why)
   end
-  error_has(function() lr.kernels "a b" end, "'a b' cannot name a kernel library (letters, digits and _ can; or a path)")
+  error_has(function() lr.kernels "a b" end,
+    "'a b' cannot name a kernel library (letters, digits and _ can; or a path)")
   error_has(function() lr.kernels(3) end, "lr.kernels: a name or a table {source=, name=} wanted, a number given")
   error_has(function() lr.kernels() end, "lr.kernels: a name or a table {source=, name=} wanted, nil given")
 end)
@@ -815,7 +817,8 @@ end)
 
 test("fields of the table", function()
   error_has(function() lr.kernels{name = "x"} end, "lr.kernels: field 'source': a string wanted, nil given")
-  error_has(function() lr.kernels{source = 3, name = "x"} end, "lr.kernels: field 'source': a string wanted, a number given")
+  error_has(function() lr.kernels{source = 3, name = "x"} end,
+    "lr.kernels: field 'source': a string wanted, a number given")
   error_has(function() lr.kernels{source = small} end, "lr.kernels: field 'name': a string wanted, nil given")
   error_has(function() lr.kernels{source = small, name = "a/b"} end,
     "'a/b' cannot name a kernel library (letters, digits and _ can)")
@@ -881,11 +884,12 @@ test("no compiler: said plainly", function()
   local source = "require'luarun'.kernels{source = [=[" .. small .. "\n/* none */]=], name = 'small'}"
   local out, status = child(source, nil, "CC=no-such-cc")
   eq(status, 1)
-  ok(out:find("script%d+%.lua:1: kernel library 'small' cannot be compiled: there is no compiler 'no%-such%-cc' %(install "
-    .. "gcc or clang, or set CC%)\n"), out)
+  ok(out:find("script%d+%.lua:1: kernel library 'small' cannot be compiled: there is no compiler 'no%-such%-cc' "
+    .. "%(install gcc or clang, or set CC%)\n"), out)
   out, status = child(source, nil, "CC=" .. scratch)
   eq(status, 1)
-  ok(out:find("kernel library 'small' cannot be compiled: " .. scratch .. " cannot be run: Permission denied", 1, true), out)
+  ok(out:find("kernel library 'small' cannot be compiled: " .. scratch .. " cannot be run: Permission denied",
+    1, true), out)
 end)
 
 -- ---- crashes --------------------------------------------------------------------------------------------------
@@ -900,7 +904,9 @@ end
 
 test("a crash names kernel and signal, then takes its usual course", function()
   local probe, traced = child("print(1)", nil, "ASAN_OPTIONS=help=1")
-  if traced == 0 and probe:find("AddressSanitizer") then return check.skip("crashes", "a sanitizer's handlers come first") end
+  if traced == 0 and probe:find("AddressSanitizer") then
+    return check.skip("crashes", "a sanitizer's handlers come first")
+  end
   local cases = {
     {"k.crash():get()", 128 + 11, "SIGSEGV (invalid memory access) at 0x10\n"},
     {"k.crash(2):get()", 128 + 6, "SIGABRT (abort)\n"},
