@@ -182,7 +182,8 @@ void lr_pool_loop(void *worker);
 /* From a loop that has found p woken: goes on with p's stack. */
 void lr_pool_return_to(lr_worker *w, lr_park *p);
 void lr_pool_fibers_free(lr_worker *w);
-/* Runs t on top of the task that waits for it, where nobody has begun it and it is among the newest of this worker's own.
+/* Runs t on top of the task that waits for it, where nobody has begun it and it is among the newest of this
+ * worker's own.
  * True: it has ended. No wait is buried that way: whatever lies below waits for t itself. */
 bool lr_pool_run_own(lr_worker *w, lr_task *t);
 /* Runs t right here when nobody has begun it and it is known to be short. True: it has ended. */

@@ -36,7 +36,7 @@ libc='[a-z_]+\.h|(sys|linux)/[a-z_]+\.h'
 
 includes sched 'sched/[a-z_]+\.(h|def)|stdint\.h|stdbool\.h|stddef\.h|string\.h' |
   none 'sched includes itself, stdint, stdbool, stddef and string'
-includes runtime "(runtime|sched)/[a-z_]+\.(h|def)|luarun/kernel\.h|sanitizer/asan_interface\.h|$libc" |
+includes runtime "(runtime|sched)/[a-z_]+\.(h|def)|luarun/kernel\.h|sanitizer/[a-z_]+\.h|$libc" |
   none 'runtime includes itself, sched, the kernel interface and the system'
 grep -rnE --include='*.[ch]' 'include.*["<](lua|lauxlib|lualib|luajit)\.h' sched runtime |
   none 'no C but bindings includes lua.h'

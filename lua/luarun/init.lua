@@ -226,7 +226,8 @@ local later = {
 return setmetatable(lr, {
   __index = function(_, name)
     if later[name] then
-      error(("lr.%s belongs to %s, which this version (%s) does not have yet"):format(name, later[name], core.version), 2)
+      error(("lr.%s belongs to %s, which this version (%s) does not have yet")
+        :format(name, later[name], core.version), 2)
     end
     error(("luarun has no function '%s'"):format(tostring(name)), 2)
   end,
