@@ -1,4 +1,4 @@
--- micro.lua - what the small things cost: spawning, getting, waiting, dependencies, nesting, latency, values, kernels' calls.
+-- micro.lua - what the small things cost: calls, gets, dependencies, nesting, values, kernels.
 --
 --   ./dev bench micro [SECONDS]     each line is measured for so long (default 0.5), the best of five stretches counts
 --
@@ -19,12 +19,12 @@ end
 
 ---fn(n) does n operations; n grows until a stretch takes a fifth of the time.
 local function measure(name, fn)
-  local n, spent = 1, 0
+  local n, spent = 1
   fn(100)
   while true do
-    local start = lr.now()
+    local begun = lr.now()
     fn(n)
-    spent = lr.now() - start
+    spent = lr.now() - begun
     if spent > seconds / 5 then break end
     n = math.ceil(n * math.min(10, math.max(1.5, seconds / 4 / math.max(spent, 1e-6))))
   end

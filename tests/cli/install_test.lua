@@ -186,7 +186,7 @@ find_package(luarun 0.1 REQUIRED)
 luarun_add_kernel(mine mine.c)
 ]])
   local out = kit.folder .. "/cmake"
-  must(("cmake -S %s -B %s -DCMAKE_PREFIX_PATH=%s"):format(q(kit.folder), q(out), q(prefix)))
+  must(("cmake -G Ninja -S %s -B %s -DCMAKE_PREFIX_PATH=%s"):format(q(kit.folder), q(out), q(prefix)))
   must("cmake --build " .. q(out))
   kernel_runs(out)
 end)
@@ -197,7 +197,7 @@ cmake_minimum_required(VERSION 3.20)
 project(mine C)
 find_package(luarun 9.0 REQUIRED)
 ]])
-  local r = kit.run { "-S", kit.folder, "-B", kit.folder .. "/wrong", "-DCMAKE_PREFIX_PATH=" .. prefix,
+  local r = kit.run { "-G", "Ninja", "-S", kit.folder, "-B", kit.folder .. "/wrong", "-DCMAKE_PREFIX_PATH=" .. prefix,
     program = "cmake" }
   check.eq(r.status, 1)
   check.ok(r.err:find("luarunConfig.cmake, version: 0.1.0", 1, true), r.err)
