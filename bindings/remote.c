@@ -350,9 +350,10 @@ static int remote_call(lua_State *L)
         return lua_error(L);
     }
     if (!plain && !lr_builder_finish(&S->builder, &args)) return luaL_error(L, "not enough memory");
-    lr_task *parent = S->current ? S->current->task : NULL;
-    if (parent && parent->children == 0) lr_pool_shorten_family(w->pool, parent);
-    lr_task *t = lr_task_new(fn, parent, lr_session_next_id(S), &args);
+    lr_family *family = S->current ? lr_family_of(S->current->task) : NULL;
+    bool orphan = S->current && !family; /* for want of memory */
+    lr_task *t = orphan ? NULL : lr_task_new(fn, family, lr_session_next_id(S), &args);
+    if (orphan) lr_value_clear(&args);
     if (!t) return luaL_error(L, "not enough memory");
     uint32_t inputs = plain ? 0 : count_inputs(S, L, top);
     if ((inputs || r->options) && !add_extra(S, L, t, r->options, inputs, top)) {

@@ -320,6 +320,7 @@ static void body_over(lr_worker *w, lr_task *t)
 {
     LR_ASSERT(w == lr_self);
     lr_value_clear(&t->args);
+    if (t->children) lr_family_end(t);
     count_finished(w->pool, false);
     if (lr_task_has(t, LR_TASK_MACHINE)) w->pool->machine_finished(t);
 }
@@ -645,7 +646,6 @@ bool lr_pool_start(lr_pool *p, unsigned worker_count, const lr_runner *runner, c
     pthread_mutex_init(&p->high.lock, NULL);
     pthread_mutex_init(&p->normal.lock, NULL);
     pthread_mutex_init(&p->low.lock, NULL);
-    pthread_mutex_init(&p->family, NULL);
     lr_hold_init(&p->hold);
     size_t bytes = (worker_count + 1) * sizeof *p->workers;
     p->workers = aligned_alloc(64, (bytes + 63) / 64 * 64);

@@ -95,7 +95,6 @@ typedef struct lr_pool {
     _Atomic uint32_t cancel_epoch;
     uint64_t max_pending;
     lr_hold hold;           /* workers that stand aside for tasks with cpu > 1 */
-    pthread_mutex_t family; /* parents, where they are walked or shortened */
     uint64_t seed;
     /* told of non-plain tasks (runtime/nodeloop.c); never NULL */
     void (*machine_ready)(lr_task *t);
@@ -158,9 +157,6 @@ void lr_pool_cancel(lr_pool *p, lr_task *t, lr_err code, const char *message);
 void lr_pool_cancel_all(lr_pool *p);
 /* True when t or an ancestor was cancelled; ends t then, if it has not ended. */
 bool lr_pool_cancelled(lr_pool *p, lr_task *t);
-
-/* Called as t gets its first child: lets go of t's parents that have ended. */
-void lr_pool_shorten_family(lr_pool *p, lr_task *t);
 
 /* ---- blocking ---- */
 

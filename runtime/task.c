@@ -24,7 +24,7 @@ static lr_task *record_new(lr_id id, lr_fn *fn, uint32_t word)
     atomic_init(&t->missing, 1);
     t->id = id;
     t->fn = fn;
-    t->parent = NULL;
+    atomic_init(&t->family, NULL);
     t->waiters = NULL;
     t->next = NULL;
     t->extra = NULL;
@@ -36,7 +36,7 @@ static lr_task *record_new(lr_id id, lr_fn *fn, uint32_t word)
     return t;
 }
 
-lr_task *lr_task_new(lr_fn *fn, lr_task *parent, lr_id id, lr_value *args)
+lr_task *lr_task_new(lr_fn *fn, lr_family *parent, lr_id id, lr_value *args)
 {
     lr_task *t = record_new(id, fn, LR_TASK_WAITING);
     if (!t) {
@@ -44,8 +44,8 @@ lr_task *lr_task_new(lr_fn *fn, lr_task *parent, lr_id id, lr_value *args)
         return NULL;
     }
     lr_fn_borrow(fn);
-    if (parent) lr_task_retain(parent);
-    t->parent = parent;
+    lr_family_retain(parent);
+    atomic_init(&t->family, parent);
     t->args = *args;
     args->form = 0;
     t->result.form = 0;
@@ -207,7 +207,7 @@ static void free_one(lr_task *t)
     lr_value_clear(&t->args);
     lr_value_clear(&t->result);
     if (t->extra) lr_extra_free(t->extra);
-    if (t->parent) lr_task_release(t->parent);
+    lr_family_release(atomic_load_explicit(&t->family, memory_order_relaxed));
     if (t->fn) lr_fn_repay(t->fn);
     lr_slab_free(t);
 }

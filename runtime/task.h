@@ -8,12 +8,13 @@
  * The word holds state, flags and a spin lock. Under the lock: the end (result, state), the list
  * of waiters. Without it: claiming (a compare-and-set from `queued`), reading the state.
  *
- * References: every future, every queue entry, every pending waiter of a dependent, and every child
- * (for its parent) hold one count. The last one frees result, arguments, function.
+ * References: every future, every queue entry and every pending waiter of a dependent hold one count. The last one frees
+ * result, arguments, function. Children hold their parent's node in the family (runtime/family.h), never the record.
  * Thread: any, where not said otherwise. Blocks: for the spin lock only. */
 #ifndef RUNTIME_TASK_H
 #define RUNTIME_TASK_H
 
+#include "runtime/family.h"
 #include "runtime/fn.h"
 #include "runtime/slab.h"
 #include "sched/task_state.h"
@@ -55,7 +56,7 @@ struct lr_task {
     _Atomic uint32_t missing; /* inputs not there yet; 1 more while it is being submitted */
     lr_id id;
     lr_fn *fn; /* NULL: a value that was put */
-    lr_task *parent; /* NULL: the script's, or the ancestors have all ended */
+    _Atomic(lr_family *) family; /* the node it was born under, later its own (counted); NULL: the script's */
     lr_waiter *waiters;
     lr_task *next; /* in one list at a time: an injection queue, a wake, a list to free */
     /* the second: what it starts with */
@@ -96,8 +97,8 @@ static inline void lr_task_retain(lr_task *t) { lr_object_retain(&t->base); }
 static inline void lr_task_release(lr_task *t) { lr_object_release(&t->base); }
 
 /* A task in state `waiting` with one count, missing = 1, taking over *args. fn gets one more count,
- * parent too (it may be NULL). NULL: no memory (args is cleared). */
-lr_task *lr_task_new(lr_fn *fn, lr_task *parent, lr_id id, lr_value *args);
+ * the parent's node too (it may be NULL). NULL: no memory (args is cleared). */
+lr_task *lr_task_new(lr_fn *fn, lr_family *parent, lr_id id, lr_value *args);
 /* A value that is there already (lr.put): state `ready`, taking over *value. */
 lr_task *lr_task_new_value(lr_id id, lr_value *value);
 
