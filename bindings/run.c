@@ -528,7 +528,8 @@ int lr_wait_get(lr_state *S, lua_State *L, lr_task *t, uint32_t index, uint64_t 
 {
     if (lr_may_park(S, L)) {
         lr_slot *s = S->current;
-        if (deadline_ns == LR_NEVER && !lr_task_has(s->task, LR_TASK_MACHINE) && lr_pool_run_own(S->worker, t)) return lr_take(S, L, t, index);
+        if (deadline_ns == LR_NEVER && !lr_task_has(s->task, LR_TASK_MACHINE) && lr_pool_run_own(S->worker, t))
+            return lr_take(S, L, t, index);
         lr_park_init(&s->park, S->worker, s->task, 1, deadline_ns);
         lr_task_retain(t);
         s->got = t;

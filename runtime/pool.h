@@ -123,8 +123,8 @@ void lr_pool_fini(lr_pool *p);
 void lr_pool_push(lr_worker *w, lr_task *t);
 /* From the node thread: a machine task may start now. */
 void lr_pool_inject(lr_pool *p, lr_task *t, double priority);
-/* From the node thread: takes out of the queues a machine task of less priority than this that nobody has begun, with the
- * queue's count of it. NULL: there is none. */
+/* From the node thread: takes out of the queues a machine task of less priority than this that nobody has
+ * begun, with the queue's count of it. NULL: there is none. */
 lr_task *lr_pool_recall(lr_pool *p, double priority);
 /* Works off what lr_task_end collected. */
 void lr_pool_wake(lr_wake *wake);
@@ -179,8 +179,7 @@ void lr_pool_loop(void *worker);
 void lr_pool_return_to(lr_worker *w, lr_park *p);
 void lr_pool_fibers_free(lr_worker *w);
 /* Runs t on top of the task that waits for it, where nobody has begun it and it is among the newest of this
- * worker's own.
- * True: it has ended. No wait is buried that way: whatever lies below waits for t itself. */
+ * worker's own. True: it has ended. No wait is buried that way: whatever lies below waits for t itself. */
 bool lr_pool_run_own(lr_worker *w, lr_task *t);
 /* Runs t right here when nobody has begun it and it is known to be short. True: it has ended. */
 bool lr_pool_run_here(lr_worker *w, lr_task *t);

@@ -42,8 +42,8 @@
  * in this step makes room in this step.
  *
  * Rules that the runtime relies on
- *  1. A spec gets at most one TASK_START (one more after each TASK_RETURNED), at most one TASK_FAIL, at most one TASK_TIMEOUT and exactly one
- *     TASK_RELEASE, in that order; RELEASE is the last word.
+ *  1. A spec gets at most one TASK_START (one more after each TASK_RETURNED), at most one TASK_FAIL, at most one
+ *     TASK_TIMEOUT and exactly one TASK_RELEASE, in that order; RELEASE is the last word.
  *  2. TASK_FAIL without a TASK_START before it is final: state is FAILED, RELEASE follows.
  *  3. TASK_FAIL (deadline) after TASK_START says: it lies in the pool and has not begun. The runtime fails the
  *     future if that is still so (a compare-and-swap on the future's state decides), and the pool,
