@@ -6,6 +6,7 @@
 #include "bindings/codec_internal.h"
 
 #include "bindings/worker_state.h"
+#include "bindings/session.h"
 #include "runtime/task.h"
 
 #include <stdio.h>
@@ -316,7 +317,8 @@ static bool decode_error(decoder *d)
         lr_id_format(task, text);
         lua_pushstring(L, text);
         lua_setfield(L, -2, "task");
-        lua_pushstring(L, "1");
+        lr_id_format(lr_session_node(), text); /* the only one there is */
+        lua_pushstring(L, text);
         lua_setfield(L, -2, "node");
     }
     lua_pushnumber(L, (double)lr_read_varint(&d->r));

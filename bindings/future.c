@@ -132,7 +132,9 @@ static int future_cancel(lua_State *L)
     lr_state *S = lr_state_of(L);
     lr_future_ud *f = check(S, L, 1);
     lr_check_cancelled(S, L);
-    if (!lr_task_ended(f->task)) {
+    if (lr_task_ended(f->task)) {
+        if (lr_task_state_of(f->task) == LR_TASK_FAILED) lr_task_set(f->task, LR_TASK_SEEN); /* it is given up */
+    } else {
         lr_session_worker(S, L);
         lr_pool_cancel(lr_session_pool(), f->task, LR_ERR_CANCELLED, "the task was cancelled");
     }
@@ -150,13 +152,14 @@ static int future_gc(lua_State *L)
 static int future_tostring(lua_State *L)
 {
     lr_task *t = check(lr_state_of(L), L, 1)->task;
-    char id[LR_ID_TEXT];
+    char id[LR_ID_TEXT], node[LR_ID_TEXT];
     lr_id_format(t->id, id);
+    lr_id_format(lr_session_node(), node);
     double age_s = (double)lr_clock_ticks_ns(lr_clock_ticks() - t->submitted_ticks) / 1e9;
     const char *name = lr_task_name(t);
     char text[200];
-    int length = snprintf(text, sizeof text, "future %.8s: %.80s, %s, node 1, %.3f s", id, name,
-                          lr_task_state_name(lr_task_state_of(t)), age_s);
+    int length = snprintf(text, sizeof text, "future %.8s: %.80s, %s, node %.8s, %.3f s", id, name,
+                          lr_task_state_name(lr_task_state_of(t)), node, age_s);
     unsigned progress = atomic_load_explicit(&t->progress, memory_order_relaxed);
     if (progress && length > 0 && (size_t)length < sizeof text - 8)
         snprintf(text + length, sizeof text - (size_t)length, ", %u %%", (progress * 100 + 32767) / 65535);
@@ -231,6 +234,16 @@ static int check_list(lua_State *L)
     return 1;
 }
 
+/* forgive(list): failures among them, now or later, need not be reported. */
+static int forgive(lua_State *L)
+{
+    lr_state *S = lr_state_of(L);
+    size_t count = lua_objlen(L, 1);
+    for (size_t i = 1; i <= count; i++)
+        lr_task_set(list_task(S, L, 1, i), LR_TASK_SEEN);
+    return 0;
+}
+
 /* split(list, count): ready, pending when at least count have ended; else nothing. */
 static int split(lua_State *L)
 {
@@ -302,7 +315,7 @@ void lr_future_open(lr_state *S, lua_State *L)
                                        {"cancel", future_cancel}, {NULL, NULL}};
     static const luaL_Reg functions[] = {
         {"get", future_get},   {"finish", finish}, {"take", future_take}, {"put", core_put}, {"free", core_free},
-        {"check_list", check_list}, {"split", split}, {"await", await}, {"check", check_result},
+        {"check_list", check_list}, {"forgive", forgive}, {"split", split}, {"await", await}, {"check", check_result},
         {"is_future", is_future}, {NULL, NULL}};
     lr_state_register(S, L, functions);
     lr_metatable_new(S, L, meta, methods, &S->mt_future, &S->ref_mt_future);

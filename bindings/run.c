@@ -187,7 +187,7 @@ static void push_error(lr_state *S, lua_State *L, lua_State *co, const lr_task *
             lua_pushfstring(L, "(an error value of type %s)", luaL_typename(L, raised));
         }
         lua_setfield(L, error, "message");
-        if (with_value && !lua_isstring(L, raised)) {
+        if (with_value && lua_type(L, raised) != LUA_TSTRING) {
             lua_pushvalue(L, raised);
             lua_setfield(L, error, "value");
         }

@@ -19,7 +19,10 @@ return function(lr, core)
         outcome = { n = select("#", ...), ... }
         return ok
       end
-      if keep(f:pget()) then return unpack(outcome, 1, outcome.n) end
+      if keep(f:pget()) then
+        require("luarun.core").forgive(list) -- who asks for any does not ask why others failed
+        return unpack(outcome, 1, outcome.n)
+      end
       first = first or outcome[1]
     end
     error(first or "any: none of an empty list can succeed", 0)
@@ -84,7 +87,11 @@ return function(lr, core)
       local entry = under_way[first]
       under_way[first] = nil
       first = first + 1
-      local out, seconds = entry.future:get()
+      local ok, out, seconds = entry.future:pget()
+      if not ok then
+        for i = first, last do under_way[i].future:cancel() end -- nobody else could get what they give
+        error(out, 0)
+      end
       for i = entry.from, entry.to do values[i] = out[i - entry.from + 1] end
       if not options.chunk and seconds then
         local each = seconds / (entry.to - entry.from + 1)

@@ -55,6 +55,16 @@ check.test("map: an error in any item is raised, the cause kept", function()
   check.eq({ ok, err.message, err.code }, { false, "seven", "error" })
 end)
 
+check.test("map: when one item fails, the others are given up", function()
+  local start = lr.now()
+  local ok, err = pcall(lr.map, function(x) if x == 1 then error("one", 0) end lr.sleep(60) end, range(50), { chunk = 1 })
+  check.eq({ ok, err.message }, { false, "one" })
+  local deadline = lr.now() + WAIT_S
+  while lr.stats().running + lr.stats().pending > 0 and lr.now() < deadline do lr.sleep(0.001) end
+  check.eq(lr.stats().running + lr.stats().pending, 0)
+  check.ok(lr.now() - start < WAIT_S)
+end)
+
 check.test("map: upvalues, and lr in the function", function()
   local k = 3
   check.eq(lr.map(function(x) return x * k end, range(3)), { n = 3, 3, 6, 9 })
