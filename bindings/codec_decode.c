@@ -14,6 +14,7 @@
 
 #define LEVELS_PER_STACK 1500 /* a C function may use 8,000 Lua stack slots; a level uses 3 at most */
 
+#define RESULTS_MAX 255 /* of one task */
 #define CLASSES_DEEP_MAX 32 /* classes being made inside each other */
 
 typedef struct cell {
@@ -91,7 +92,7 @@ static bool decode_future(decoder *d)
 {
     lr_object *o = ref(d, lr_read_varint(&d->r), LR_OBJECT_TASK);
     uint64_t index = lr_read_varint(&d->r);
-    if (!o || !d->r.ok || index > UINT32_MAX) return bad(d, "a future without a task");
+    if (!o || !d->r.ok || (index > RESULTS_MAX && index != LR_RESULT_ALL)) return bad(d, "a future without a task");
     lr_push_future(d->S, d->L, (struct lr_task *)o, (uint32_t)index);
     return true;
 }
@@ -175,7 +176,8 @@ static bool decode_fields(decoder *d)
     lua_State *L = d->L;
     uint32_t array = lr_read_u32(&d->r), pairs = lr_read_u32(&d->r);
     uint64_t values = (uint64_t)array + 2 * (uint64_t)pairs;
-    if (!d->r.ok || values > d->left || array > INT32_MAX) return bad(d, "a table beyond the end");
+    uint64_t end = (uint64_t)(d->r.end - d->r.p);
+    if (!d->r.ok || values > d->left || values > end || array > INT32_MAX) return bad(d, "a table beyond the end");
     d->left -= values;
     lua_createtable(L, (int)array, (int)pairs);
     meet(d);
@@ -428,13 +430,11 @@ static bool decode_deeper(decoder *d, uint8_t tag)
 {
     lua_State *outer = d->L, *L = lua_newthread(outer);
     int met = d->met;
-    lua_pushcfunction(L, on_fresh_stack);
-    lua_pushlightuserdata(L, d);
-    lua_pushinteger(L, tag);
-    if (d->shared) {
-        lua_pushvalue(outer, met);
-        lua_xmove(outer, L, 1);
-    }
+    lua_pushcfunction(outer, on_fresh_stack); /* made here: only here may out of memory be raised */
+    lua_pushlightuserdata(outer, d);
+    lua_pushinteger(outer, tag);
+    if (d->shared) lua_pushvalue(outer, met);
+    lua_xmove(outer, L, d->shared ? 4 : 3);
     int status = lua_pcall(L, d->shared ? 3 : 2, 1, 0);
     d->L = outer;
     d->met = met;

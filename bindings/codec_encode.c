@@ -539,10 +539,10 @@ static bool encode_deeper(encoder *e, int index, const step *at)
 {
     fresh_stack f = {.e = e, .at = at};
     lua_State *outer = e->L, *L = lua_newthread(outer);
-    lua_pushcfunction(L, on_fresh_stack);
+    lua_pushcfunction(outer, on_fresh_stack); /* made here: only here may out of memory be raised */
     lua_pushvalue(outer, index);
-    lua_xmove(outer, L, 1);
-    lua_pushlightuserdata(L, &f);
+    lua_pushlightuserdata(outer, &f);
+    lua_xmove(outer, L, 3);
     int status = lua_pcall(L, 2, 1, 0);
     e->L = outer;
     lua_xmove(L, outer, 1); /* a sentence, or nil */
@@ -617,19 +617,26 @@ static int encode_protected(lua_State *L)
     return encode_roots(e, 2, lua_gettop(L) - 1) ? 0 : 1;
 }
 
+/* Out of memory that a pcall in between has caught and raised again is no longer LUA_ERRMEM. */
+static bool is_no_memory(lua_State *L, int status)
+{
+    return status == LUA_ERRMEM || (lua_type(L, -1) == LUA_TSTRING && strstr(lua_tostring(L, -1), "not enough memory"));
+}
+
 /* Whatever Lua raises meanwhile (it is out of memory) becomes a refusal. */
 static bool encode_caught(encoder *e, int first, int count)
 {
     lua_State *L = e->L;
-    if (!lua_checkstack(L, count + 20))
+    if (lua_gettop(L) + count + 20 > LUAI_MAXCSTACK)
         return refuse(e, NULL, LR_ERR_NOT_SERIALIZABLE, "too many values at once; send them in a table");
+    if (!lua_checkstack(L, count + 20)) return no_memory(e, NULL);
     lua_rawgeti(L, LUA_REGISTRYINDEX, e->codec->ref_encode);
     lua_pushlightuserdata(L, e);
     for (int i = 0; i < count; i++)
         lua_pushvalue(L, first + i);
     int status = lua_pcall(L, count + 1, 1, 0);
     e->L = L;
-    if (status != 0) e->code = status == LUA_ERRMEM ? LR_ERR_OUT_OF_MEMORY : LR_ERR_NOT_SERIALIZABLE;
+    if (status != 0) e->code = is_no_memory(L, status) ? LR_ERR_OUT_OF_MEMORY : LR_ERR_NOT_SERIALIZABLE;
     if (status != 0 || !lua_isnil(L, -1)) return false;
     lua_pop(L, 1);
     return true;

@@ -42,7 +42,7 @@ function(lr_test_program target source folder)
   set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/${folder})
   # the hook first: an archive gives what is still wanted when it is read
   target_link_libraries(${target} PRIVATE
-    -Wl,-u,lr_assert_failed lr_test_support lr_bindings lr_runtime lr_sched
+    -Wl,-u,lr_assert_failed -Wl,-u,lr_embedded_modules lr_test_support lr_bindings lr_runtime lr_sched
     PkgConfig::LUAJIT PkgConfig::CMOCKA)
   if(LR_FIXTURE_TARGETS)
     add_dependencies(${target} ${LR_FIXTURE_TARGETS})
@@ -66,4 +66,6 @@ foreach(source IN LISTS LR_FUZZERS)
   if(EXISTS ${PROJECT_SOURCE_DIR}/tests/fuzz/driver.c)
     target_sources(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests/fuzz/driver.c)
   endif()
+  add_test(NAME ${name} COMMAND ${name} --count 20000 WORKING_DIRECTORY ${PROJECT_BINARY_DIR}/fuzz)
+  set_tests_properties(${name} PROPERTIES TIMEOUT 120)
 endforeach()

@@ -13,16 +13,16 @@
  *   INT64/UINT64  8 bytes: a cdata integer
  *   STRING     varint length · bytes
  *   TABLE      u32 array count · u32 pair count · values · (key value)*
- *   OBJECT     class (MODULE | CLASS) then TABLE or BACK: a table with a metatable
- *   CLASS      varint ref (an lr_code: the metatable's message) · STRING registered name
- *   BACK       varint n: the n-th table or function met in this message, counted from 0 in the order
- *              of their first byte (keeps sharing and cycles)
+ *   OBJECT     class (MODULE | CLASS | BACK) then TABLE: a table with a metatable
+ *   CLASS      varint ref (an lr_fn whose body is the metatable) + 1 · STRING registered name
+ *   BACK       varint n: the n-th table, error or function spelled out in this message, counted from 0
+ *              in the order of their first byte (keeps sharing and cycles); MODULE and CLASS have no number
  *   FUNCTION   varint ref (an lr_code) · u8 upvalue count · for each upvalue a value, or CELL
  *   CELL       varint n: the n-th upvalue cell of this message, numbered in the order met, from 0
  *              (keeps upvalues that two closures share)
  *   MODULE     two STRING values: module, field ('' for the module itself): resolved by require
  *   FUTURE     varint ref · varint index of the wanted result, from 0
- *   REMOTE     varint ref (an lr_fn) · options TABLE or NIL
+ *   REMOTE     varint ref (an lr_fn) + 1, or 0: the function whose body this is · options TABLE or NIL
  *   TENSOR     u8 dtype · u8 rank · varint shape[rank] · varint offset in elements · varint ref (buffer)
  *   BLOB       varint ref (buffer) · varint size: a long string, its bytes in the buffer
  *   ERROR      u8 lr_err · STRING message, traceback, function · 16 bytes task id · varint attempts
