@@ -138,10 +138,34 @@ function Process:last_words()
   return text
 end
 
---- Ends it, by force after `seconds` (default 1), and frees everything. Safe to call twice.
+--- What it said on standard error (the last 2000 bytes), once it has closed that, or after so many seconds.
+function Process:read_errors(seconds)
+  local fds, deadline = ffi.new("struct procl_pollfd[1]"), Process.now() + seconds
+  while self.errors >= 0 and Process.now() < deadline do
+    fds[0].fd, fds[0].events = self.errors, POLLIN
+    if C.procl_poll(fds, 1, 100) > 0 then
+      local text = drain(self.errors)
+      if text then self.complaint = (self.complaint .. text):sub(-2000)
+      else C.procl_close(self.errors) self.errors = -1 end
+    end
+  end
+  return self.complaint
+end
+
+--- Closes its standard input: it reads an end of file. Safe to call twice.
+function Process:close_input()
+  if self.input >= 0 then C.procl_close(self.input) end
+  self.input = -1
+end
+
+--- Sends it a signal by number.
+function Process:signal(number) return C.procl_kill(self.pid, number) == 0 end
+
+--- Ends it, by force after `seconds` (default 1), and frees everything. Safe to call twice. Returns its exit status,
+--- and for one ended by a signal nil and the signal's number.
 function Process:stop(seconds)
-  if not self.pid then return end
-  C.procl_close(self.input)
+  if not self.pid then return nil end
+  self:close_input()
   local status, deadline = ffi.new("int[1]"), Process.now() + (seconds or 1)
   while C.procl_waitpid(self.pid, status, WNOHANG) == 0 do
     if Process.now() > deadline then
@@ -154,6 +178,9 @@ function Process:stop(seconds)
   C.procl_close(self.output)
   if self.errors >= 0 then C.procl_close(self.errors) end
   self.pid = nil
+  local signal = status[0] % 128
+  if signal ~= 0 then return nil, signal end
+  return math.floor(status[0] / 256)
 end
 
 return Process

@@ -75,23 +75,12 @@ local function options_read(words)
   return options
 end
 
--- The built library where there is one, else the source beside this script, compiled once and cached.
-local function kernels_load()
-  local found, go = pcall(lr.kernels, "go")
-  if found then return go end
-  local path = here .. "kernels/go.c"
-  local file = io.open(path, "rb")
-  if not file then fail(("no kernel library 'go' (%s) and no %s"):format(tostring(go):match("^[^\n]*"), path)) end
-  local source = file:read("*a")
-  file:close()
-  return lr.kernels{source = source, name = "go"}
-end
-
 local function play_itself(engine, options)
   local board = require "go.board"
   local words = {"black X", "white O"}
   local number, passes = 0, 0
   print(board.draw(engine:position()))
+  io.stdout:flush()
   while passes < 2 and number < (options.moves or math.huge) do
     local colour = board.to_move(engine:position())
     local move, found = engine:choose(colour)
@@ -125,7 +114,8 @@ end
 
 local function main(words)
   local options = options_read(words)
-  local go = kernels_load()
+  local go, why = require("go.kernels").load(here)
+  if not go then fail(why) end
   options.size = options.size or 9
   options.komi = options.komi or 7.5
   options.seconds = options.time or 1

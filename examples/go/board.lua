@@ -47,6 +47,16 @@ function board.cells(pos) return pos:sub(CELLS + 1, CELLS + board.points(pos)) e
 --- The position without its history: enough for playouts, and short.
 function board.without_history(pos) return pos:sub(1, CELLS + board.points(pos)) end
 
+--- The moves beside a move's point.
+function board.neighbours(size, move)
+  local column, list = (move - 1) % size, {}
+  if column > 0 then list[1] = move - 1 end
+  if column < size - 1 then list[#list + 1] = move + 1 end
+  if move > size then list[#list + 1] = move - size end
+  if move <= size * size - size then list[#list + 1] = move + size end
+  return list
+end
+
 --- "E5" and "pass" for 41 and 0 on a 9x9 board.
 function board.name(size, move)
   if move == 0 then return "pass" end

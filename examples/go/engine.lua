@@ -8,6 +8,7 @@
 local ffi = require "ffi"
 local lr = require "luarun"
 local board = require "go.board"
+local Clock = require "go.clock"
 local Tree = require "go.tree"
 
 local SETTLED = 0.85        -- a point is settled when one side holds it in this share (of -1..1) of the playouts
@@ -16,6 +17,7 @@ local SETTLED_FROM = 0.5    -- share of the board filled, before which nothing i
 local RESIGN_BELOW = 0.04   -- win rate
 local RESIGN_AFTER = 3      -- so many searches in a row
 local SCORE_PLAYOUTS = 2000
+local HURRY_BELOW = 0.1     -- seconds for a move, by the clock
 
 ---@class Engine
 local Engine = {}
@@ -24,7 +26,7 @@ Engine.__index = Engine
 --- options: size, komi, seconds, playouts or nil, seed or nil, batch, leaves, window, resign (boolean).
 ---@return Engine
 function Engine.new(go, options)
-  local self = setmetatable({go = go, options = options, komi = options.komi}, Engine)
+  local self = setmetatable({go = go, options = options, komi = options.komi, clocks = {}}, Engine)
   self:clear(options.size)
   return self
 end
@@ -39,8 +41,8 @@ function Engine:set_position(pos)
   self.history = {pos}
   self.hopeless = {0, 0}
   self.tree = nil
-  self.main_left, self.period_left = nil, nil
   self.batches = 0
+  for _, clock in pairs(self.clocks) do clock:reset() end
 end
 
 function Engine:position() return self.history[#self.history] end
@@ -100,13 +102,13 @@ local function filled_share(pos)
   return 1 - empty / board.points(pos)
 end
 
--- Whether passing is right without any search.
-local function should_pass(self, pos, colour)
+-- Whether passing is right without any search; in a hurry, without any playout.
+local function should_pass(self, pos, colour, hurried)
   local sign = colour == board.BLACK and 1 or -1
   local passed = board.last(pos) == 0
   local as_it_stands = sign * (self.go.score:here(pos) - self.komi)
   if passed and as_it_stands > 0 then return true end
-  if filled_share(pos) < SETTLED_FROM then return false end
+  if hurried or filled_share(pos) < SETTLED_FROM then return false end
   if as_it_stands < 0 and not passed then return false end
   local judged = self:judge(pos, JUDGE_PLAYOUTS)
   if not judged.settled then return false end
@@ -115,29 +117,29 @@ local function should_pass(self, pos, colour)
   return passed and margin < -judged.dame - 2
 end
 
--- Seconds for the next move: by the GTP clock when there is one.
-local function time_for_move(self, pos)
-  if not self.main_left then return self.options.seconds end
+-- Seconds for the next move: by the clock when there is one.
+local function time_for_move(self, pos, colour)
+  local clock = self.clocks[colour]
+  if not clock then return self.options.seconds end
   local _, empty = board.cells(pos):gsub("%z", "")
-  local moves = math.max(8, empty / 3)
-  local seconds = math.max(0, self.main_left - 1) / moves
-  if self.period_left then seconds = math.max(seconds, 0.85 * self.period_left) end
-  return math.max(0.02, math.min(seconds, 60))
+  return math.min(60, clock:budget(math.max(12, empty / 3)))
 end
 
---- time_settings and time_left of GTP: seconds of main time, seconds of a period and its moves.
+--- time_settings of GTP, for both colours: seconds of main time, seconds of a period and its moves.
 function Engine:set_clock(main, period, stones)
-  if period > 0 and stones == 0 then -- by the GTP specification: no limit
-    self.main_left, self.period_left = nil, nil
-  elseif main <= 0 and period <= 0 then
-    self.main_left, self.period_left = nil, nil
-  else
-    self.main_left = main
-    self.period_left = period > 0 and stones > 0 and period / stones or nil
-  end
+  self.clocks = {Clock.new(main, period, stones), Clock.new(main, period, stones)}
 end
 
-local function search(self, pos)
+--- time_left of GTP: seconds left, and for how many moves (0: of the main time).
+function Engine:set_time_left(colour, seconds, stones)
+  local clock = self.clocks[colour] or Clock.new(math.max(seconds, 1), 0, 0)
+  self.clocks[colour] = clock
+  clock:set_left(math.max(0, seconds), stones)
+end
+
+-- Searches for the rest of `seconds` from `started` on; for so many playouts instead when that was asked for and no
+-- clock is running.
+local function search(self, pos, colour, started, seconds)
   local options = self.options
   if not self.tree then
     self.tree = Tree.new(self.go, {
@@ -146,7 +148,8 @@ local function search(self, pos)
     })
     self.tree:reset(pos)
   end
-  return self.tree:search{playouts = options.playouts, seconds = time_for_move(self, pos), early = true}
+  local playouts = not self.clocks[colour] and options.playouts or nil
+  return self.tree:search{playouts = playouts, seconds = started + seconds - lr.now(), early = true}
 end
 
 -- Counts searches in a row that found no hope.
@@ -157,18 +160,24 @@ local function should_resign(self, pos, colour, found)
   return count >= RESIGN_AFTER
 end
 
---- Chooses a move for a colour without playing it. Returns the move or "resign", and what the search found (nil
---- when there was none to make).
-function Engine:choose(colour)
+local function choose(self, colour, started)
   local pos = board.with_to_move(self:position(), colour)
   if pos ~= self:position() then self.tree = nil end
-  if should_pass(self, pos, colour) then return 0 end
-  local started = lr.now()
-  local found = search(self, pos)
-  found.total_seconds = lr.now() - started
+  local seconds = time_for_move(self, pos, colour)
+  if should_pass(self, pos, colour, self.clocks[colour] and seconds < HURRY_BELOW) then return 0 end
+  local found = search(self, pos, colour, started, seconds)
   self.found = found
   if should_resign(self, pos, colour, found) then return "resign", found end
   return found.move, found
+end
+
+--- Chooses a move for a colour without playing it. Returns the move or "resign", and what the search found (nil
+--- when there was none to make). The time it takes is taken from the colour's clock.
+function Engine:choose(colour)
+  local started, clock = lr.now(), self.clocks[colour]
+  local move, found = choose(self, colour, started)
+  if clock then clock:spend(lr.now() - started) end
+  return move, found
 end
 
 return Engine

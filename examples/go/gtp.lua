@@ -1,5 +1,5 @@
 -- gtp.lua - the Go Text Protocol, version 2 (Farneback, "Specification of the Go Text Protocol, version 2, draft 2",
--- 2002): lines in, answers out, over an Engine. Pure but for loadsgf, which reads a file.
+-- 2002): lines in, answers out, over an Engine. Pure but for loadsgf and printsgf, which read and write a file.
 --
 -- A handler gets the session and the words after the command's name. It returns the answer, or nil and the
 -- words of a GTP failure. Whatever happens in it, the session goes on.
@@ -185,13 +185,30 @@ function commands.loadsgf(session, path, move_word)
   return board.to_move(session.engine:position()) == board.BLACK and "black" or "white"
 end
 
+-- The game so far as a record, into a file or as the answer.
+function commands.printsgf(session, path)
+  local history, moves = session.engine.history, {}
+  for i = 2, #history do
+    moves[i - 1] = {board.other(board.to_move(history[i])), board.last(history[i])}
+  end
+  local cells = board.cells(history[1])
+  local is_setup = cells:find("[^%z]") ~= nil
+  local text = sgf.format{size = session.engine:size(), komi = session.engine.komi, black = "black", white = "white",
+                          moves = moves, cells = cells, first = is_setup and board.to_move(history[1]) or nil}
+  if not path or path == "-" then return "\n" .. text end
+  local file = io.open(path, "wb")
+  local ok = file and file:write(text)
+  if file then ok = file:close() and ok end
+  if not ok then return nil, "cannot write file" end
+  return ""
+end
+
 -- ---- time ------------------------------------------------------------------------------------------
 
 function commands.time_settings(session, main_word, period_word, stones_word)
   local main, period, stones = integer_of(main_word), integer_of(period_word), integer_of(stones_word)
   if not (main and period and stones) or main < 0 or period < 0 or stones < 0 then return nil, SYNTAX end
   session.engine:set_clock(main, period, stones)
-  session.period, session.period_stones = period, stones
   return ""
 end
 
@@ -211,15 +228,7 @@ end
 function commands.time_left(session, colour_word, time_word, stones_word)
   local colour, seconds, stones = colour_of(colour_word), integer_of(time_word), integer_of(stones_word)
   if not (colour and seconds and stones) or stones < 0 then return nil, SYNTAX end
-  local engine = session.engine
-  session.clocks = session.clocks or {}
-  session.clocks[colour] = {seconds = math.max(0, seconds), stones = stones}
-  if stones > 0 then engine:set_clock(0, math.max(0.1, seconds), stones)
-  elseif session.period and session.period > 0 and session.period_stones > 0 then
-    engine:set_clock(math.max(0, seconds), session.period, session.period_stones)
-  else
-    engine:set_clock(math.max(0.1, seconds), 0, 0)
-  end
+  session.engine:set_time_left(colour, seconds, stones)
   return ""
 end
 
@@ -227,48 +236,73 @@ end
 
 function commands.final_score(session) return board.result(session.engine:final_score()) end
 
--- Groups of connected stones or single points that satisfy keep(move), each a line.
-local function group_lines(session, keep)
-  local pos, size = session.engine:position(), session.engine:size()
-  local seen, lines = {}, {}
-  for start = 1, size * size do
-    local colour = board.at(pos, start)
-    if not seen[start] and colour ~= 0 and keep(start) then
-      local group, i = {start}, 1
-      seen[start] = true
-      while group[i] do
-        local move = group[i]
-        local column = (move - 1) % size
-        for _, near in ipairs{column > 0 and move - 1 or 0, column < size - 1 and move + 1 or 0,
-                              move - size, move + size} do
-          if near >= 1 and near <= size * size and not seen[near] and board.at(pos, near) == colour then
-            seen[near], group[#group + 1] = true, near
-          end
-        end
-        i = i + 1
+-- The group of stones at a move: its moves, and its liberties as a set with field n.
+local function group_at(pos, start)
+  local size, colour = board.size(pos), board.at(pos, start)
+  local group, member, liberties, i = {start}, {[start] = true}, {n = 0}, 1
+  while group[i] do
+    for _, near in ipairs(board.neighbours(size, group[i])) do
+      local stone = board.at(pos, near)
+      if stone == colour and not member[near] then
+        member[near], group[#group + 1] = true, near
+      elseif stone == board.EMPTY and not liberties[near] then
+        liberties[near], liberties.n = true, liberties.n + 1
       end
-      lines[#lines + 1] = vertices(session, group)
+    end
+    i = i + 1
+  end
+  return group, liberties
+end
+
+-- Alive only because nobody can begin: it shares liberties with the other side, and to play on one of them would
+-- leave it in atari.
+local function is_seki(engine, pos, judged, start)
+  local _, liberties = group_at(pos, start)
+  local shares = false
+  for move = 1, board.points(pos) do
+    if liberties[move] and judged.area:byte(move) == board.EMPTY then
+      shares = true
+      local after = engine.go.play:here(pos, board.at(pos, start), move)
+      if after and select(2, group_at(after, move)).n > 1 then return false end
+    end
+  end
+  return shares
+end
+
+-- Groups for which keep(a move of it) holds, each a line.
+local function group_lines(session, keep)
+  local pos, seen, lines = session.engine:position(), {}, {}
+  for start = 1, board.points(pos) do
+    if not seen[start] and board.at(pos, start) ~= board.EMPTY then
+      local group = group_at(pos, start)
+      for _, move in ipairs(group) do seen[move] = true end
+      if keep(start) then lines[#lines + 1] = vertices(session, group) end
     end
   end
   return table.concat(lines, "\n")
 end
 
-function commands.final_status_list(session, status)
-  local judged = session.engine:judge(session.engine:position(), 2000)
-  if status == "dead" or status == "alive" then
-    return group_lines(session, function(move) return (judged.dead:byte(move) == 1) == (status == "dead") end)
-  elseif status == "seki" then
-    return ""
-  elseif status == "black_territory" or status == "white_territory" or status == "dame" then
-    local wanted = status == "dame" and 0 or status == "black_territory" and 1 or 2
-    local points, pos = {}, session.engine:position()
-    for move = 1, #judged.area do
-      local open = board.at(pos, move) == 0 or judged.dead:byte(move) == 1
-      if open and judged.area:byte(move) == wanted then points[#points + 1] = move end
-    end
-    return vertices(session, points)
+-- Points of a colour's area that are empty or hold a dead stone.
+local function area_words(session, judged, holder)
+  local points, pos = {}, session.engine:position()
+  for move = 1, #judged.area do
+    local open = board.at(pos, move) == board.EMPTY or judged.dead:byte(move) == 1
+    if open and judged.area:byte(move) == holder then points[#points + 1] = move end
   end
-  return nil, SYNTAX
+  return vertices(session, points)
+end
+
+local AREAS = {dame = board.EMPTY, black_territory = board.BLACK, white_territory = board.WHITE}
+
+function commands.final_status_list(session, status)
+  if not AREAS[status] and status ~= "dead" and status ~= "alive" and status ~= "seki" then return nil, SYNTAX end
+  local engine, pos = session.engine, session.engine:position()
+  local judged = engine:judge(pos, 2000)
+  if AREAS[status] then return area_words(session, judged, AREAS[status]) end
+  return group_lines(session, function(move)
+    if judged.dead:byte(move) == 1 then return status == "dead" end
+    return status == (is_seki(engine, pos, judged, move) and "seki" or "alive")
+  end)
 end
 
 function commands.showboard(session)

@@ -60,14 +60,27 @@ local function move_of(size, value)
   return (row - 1) * size + column
 end
 
+-- "aa" is itself, "aa:cc" every point of the rectangle (FF[4], compressed point lists).
+local function points_of(value)
+  local left, top, right, bottom = value:match("^(%l)(%l):(%l)(%l)$")
+  if not left then return {value} end
+  local points = {}
+  for y = top:byte(), bottom:byte() do
+    for x = left:byte(), right:byte() do points[#points + 1] = string.char(x, y) end
+  end
+  return points
+end
+
 local function setup_of(game, size)
   local cells = {}
   for i = 1, size * size do cells[i] = "\0" end
   for name, stone in pairs{AB = "\1", AW = "\2"} do
     for _, value in ipairs(game[1][name] or {}) do
-      local move = move_of(size, value)
-      if not move or move == 0 then return nil end
-      cells[move] = stone
+      for _, point in ipairs(points_of(value)) do
+        local move = move_of(size, point)
+        if not move or move == 0 then return nil end
+        cells[move] = stone
+      end
     end
   end
   return table.concat(cells)
@@ -114,11 +127,27 @@ end
 
 local function escaped(text) return (tostring(text):gsub("[%]\\]", "\\%0")) end
 
---- A game as text: game = {size, komi, black, white, result, comment, moves = {{colour, move}, ...}}.
+-- Stones that were there before the first move, as properties.
+local function setup_format(size, cells)
+  local text = ""
+  for stone, name in ipairs{"AB", "AW"} do
+    local points = {}
+    for move = 1, #(cells or "") do
+      if cells:byte(move) == stone then points[#points + 1] = "[" .. point_of(size, move) .. "]" end
+    end
+    if #points > 0 then text = text .. name .. table.concat(points) end
+  end
+  return text
+end
+
+--- A game as text: game = {size, komi, black, white, result, comment, moves = {{colour, move}, ...}}, and where it did
+--- not begin with an empty board cells (n*n bytes) and first (the colour to move).
 function sgf.format(game)
   local lines = {("(;FF[4]GM[1]CA[UTF-8]AP[luarun]RU[Chinese]SZ[%d]KM[%g]PB[%s]PW[%s]RE[%s]"):format(
     game.size, game.komi, escaped(game.black), escaped(game.white), escaped(game.result or "?"))}
   if game.comment then lines[1] = lines[1] .. "C[" .. escaped(game.comment) .. "]" end
+  lines[1] = lines[1] .. setup_format(game.size, game.cells)
+  if game.first then lines[1] = lines[1] .. (game.first == board.BLACK and "PL[B]" or "PL[W]") end
   for _, played in ipairs(game.moves) do
     lines[#lines + 1] = (";%s[%s]"):format(played[1] == board.BLACK and "B" or "W", point_of(game.size, played[2]))
   end
