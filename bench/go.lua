@@ -11,7 +11,6 @@ local here = (arg and arg[0] or ""):match("^(.*/)") or "./"
 local examples = here .. "../examples/"
 package.path = here .. "?.lua;" .. examples .. "?.lua;" .. package.path
 
-local lr = require "luarun"
 local Process = require "process"
 local board = require "go.board"
 local sgf = require "go.sgf"
@@ -198,12 +197,7 @@ local function main(words)
   local options = options_read(words)
   local gnugo = gnugo_find()
   if not gnugo then fail("gnugo is not installed (package gnugo); nothing was played") end
-  local found, go = pcall(lr.kernels, "go")
-  if not found then
-    local file = assert(io.open(examples .. "kernels/go.c", "rb"))
-    go = lr.kernels{source = file:read("*a"), name = "go"}
-    file:close()
-  end
+  local go = assert(require("go.kernels").load(examples))
   os.execute(("mkdir -p '%s'"):format(options.out:gsub("'", "'\\''")))
   local our_words, their_words, judge_words = commands_of(options, gnugo)
   local ours, theirs = player_start("luarun-mcts", our_words), player_start("GNU Go", their_words)
