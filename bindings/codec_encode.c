@@ -4,6 +4,7 @@
  * decoder numbers in the same order. It runs under a pcall, so that out of memory at any point leaves
  * the state as it was. */
 #include "bindings/codec_internal.h"
+#include "bindings/reclaim.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -144,7 +145,7 @@ static bool encode_bytes(encoder *e, const step *at, const char *bytes, size_t s
         return true;
     }
     char message[512];
-    lr_buffer *buffer = lr_buffer_new(size_bytes, "string", message, sizeof message);
+    lr_buffer *buffer = lr_buffer_make(e->S, e->L, size_bytes, "string", message, sizeof message);
     if (!buffer) return refuse(e, at, LR_ERR_OUT_OF_MEMORY, message);
     memcpy(buffer->data, bytes, size_bytes);
     lr_buffer_seal(buffer);
@@ -189,7 +190,7 @@ static bool encode_tensor(encoder *e, const lr_tensor_ud *t, const step *at)
     int64_t size = element_bytes[t->view.dtype], offset = 0;
     if (!lr_buffer_is_sealed(buffer) && !(e->flags & LR_ENCODE_SEAL)) {
         char message[512];
-        buffer = lr_buffer_new((uint64_t)(t->view.count * size), "tensor sent", message, sizeof message);
+        buffer = lr_buffer_make(e->S, e->L, (uint64_t)(t->view.count * size), "tensor sent", message, sizeof message);
         if (!buffer) return refuse(e, at, LR_ERR_OUT_OF_MEMORY, message);
         if (t->view.count) memcpy(buffer->data, t->view.data, (size_t)(t->view.count * size));
     } else {

@@ -364,6 +364,8 @@ static int remote_call(lua_State *L)
     lr_pool_submit(w, t);
     lr_task_release(t);
     if (__builtin_expect(lr_pool_is_full(w), 0)) return lr_wait_room(S, L, count);
+    /* the script may never wait, but it comes by here */
+    if (__builtin_expect(atomic_load_explicit(&w->collect, memory_order_relaxed), 0)) lr_pool_look_at_parked(w);
     return count;
 }
 

@@ -4,6 +4,7 @@
 #include "bindings/collector.h"
 #include "bindings/handles.h"
 #include "bindings/plain.h"
+#include "bindings/reclaim.h"
 #include "bindings/session.h"
 #include "bindings/worker_state.h"
 #include "runtime/extra.h"
@@ -428,7 +429,7 @@ static void close_state(lr_worker *w)
     lr_worker_state_close(w);
 }
 
-const lr_runner lr_lua_runner = {run, resume, close_state};
+const lr_runner lr_lua_runner = {run, resume, lr_reclaim_worker, close_state};
 
 /* ---- waiting -------------------------------------------------------------------------------------- */
 
@@ -641,8 +642,10 @@ int lr_wait_room(lr_state *S, lua_State *L, int count)
         yield_on_stack(S, L);
         return count;
     }
-    while (lr_pool_is_full(w))
+    while (lr_pool_is_full(w)) {
         lr_bed_sleep(&w->bed, lr_clock_ns() + ROOM_NS);
+        if (atomic_load(&w->look_at_parked)) lr_pool_look_at_parked(w);
+    }
     return count;
 }
 

@@ -45,6 +45,7 @@ bool lr_session_configure(const lr_config *config)
 
 const lr_config *lr_session_config(void) { return &session.config; }
 lr_pool *lr_session_pool(void) { return session.started ? &session.pool : NULL; }
+lr_state *lr_session_script(void) { return session.script; }
 bool lr_session_started(void) { return session.started; }
 lr_id lr_session_job(void) { return session.job; }
 lr_id lr_session_node(void) { return session.node; }

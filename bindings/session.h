@@ -21,6 +21,8 @@ int luaopen_luarun_core(lua_State *L);
 lr_worker *lr_session_worker(lr_state *S, lua_State *L);
 lr_pool *lr_session_pool(void);     /* NULL before the start */
 bool lr_session_started(void);
+/* The script's state; NULL before luarun was required. */
+lr_state *lr_session_script(void);
 
 /* The next id among the children of the running task, or of the script. */
 lr_id lr_session_next_id(lr_state *S);

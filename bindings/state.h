@@ -35,7 +35,7 @@ typedef struct lr_state {
     lr_fn *encoding_fn, *decoding_fn; /* whose body is being made or read: what refers to itself says `self` */
     struct lr_remote_ud *made; /* remote functions made since the outermost that is being made, last first */
     unsigned makes;            /* being made inside each other */
-    size_t offheap_bytes; /* memory held through userdata since the last full collection */
+    uint64_t store_limit_bytes; /* in the object store: then a full collection (bindings/reclaim.c) */
 } lr_state;
 
 /* Makes the lr_state of L: metatables, codec, the table "luarun.core" (left on the top). The state is freed

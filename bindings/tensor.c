@@ -5,16 +5,16 @@
  * they give a copy, read-only so that nobody writes to it in the belief that it is a view. A sealed buffer
  * (it came from a future, or was sent as a result) can only be read. Elements of type i64 are Lua numbers as far as
  * those are exact, int64_t cdata beyond; what needs the FFI is a small Lua chunk, loaded at its first use.
- * Memory behind tensors is not Lua's: lr_state.offheap_bytes makes the collector run in time.
+ * Memory behind tensors is not Lua's: bindings/reclaim.h makes the collector run in time.
  * Thread: the state's. */
 #include "bindings/core.h"
+#include "bindings/reclaim.h"
 #include "bindings/handles.h"
 #include "runtime/store.h"
 
 #include <math.h>
 #include <stdio.h>
 
-#define OFFHEAP_BYTES ((size_t)256 << 20) /* made since the last collection: then another */
 #define EXACT 9007199254740992.0          /* 2^53 */
 #define SHOWN 10                          /* rows and columns in tostring */
 
@@ -215,18 +215,6 @@ static const char *store_element(lr_state *S, lua_State *L, int index, int32_t d
 
 /* ---- making ----------------------------------------------------------------------------------- */
 
-static void collect(lr_state *S, lua_State *L)
-{
-    S->offheap_bytes = 0;
-    lua_gc(L, LUA_GCCOLLECT, 0);
-}
-
-static void account(lr_state *S, lua_State *L, uint64_t bytes)
-{
-    S->offheap_bytes += bytes;
-    if (S->offheap_bytes > OFFHEAP_BYTES) collect(S, L);
-}
-
 /* Who makes it, for the store's list of the largest: only worth a string where it can be large. */
 static const char *site_of(lua_State *L, uint64_t bytes)
 {
@@ -245,11 +233,7 @@ static lr_buffer *buffer_new(lr_state *S, lua_State *L, uint64_t bytes)
 {
     char message[512] = "";
     const char *site = site_of(L, bytes);
-    lr_buffer *b = lr_buffer_new(bytes, site, message, sizeof message);
-    if (!b) {
-        collect(S, L);
-        b = lr_buffer_new(bytes, site, message, sizeof message);
-    }
+    lr_buffer *b = lr_buffer_make(S, L, bytes, site, message, sizeof message);
     if (!b) luaL_error(L, "%s", message);
     return b;
 }
@@ -271,7 +255,7 @@ void lr_push_tensor(lr_state *S, lua_State *L, lr_buffer *buffer, const lr_tenso
     lr_object_retain(&buffer->base);
     t->ud.buffer = buffer;
     t->ud.view = *view;
-    account(S, L, buffer->size_bytes);
+    lr_reclaim_in_time(S, L);
 }
 
 /* Pushes a view of the same buffer. */
@@ -302,7 +286,7 @@ static tensor *push_new(lr_state *S, lua_State *L, int32_t dtype, int rank, cons
 {
     int64_t count = count_of(L, dtype, rank, shape);
     uint64_t bytes = (uint64_t)count * dtypes[dtype].bytes;
-    account(S, L, bytes);
+    lr_reclaim_in_time(S, L);
     tensor *t = push_empty(S, L);
     t->ud.buffer = buffer_new(S, L, bytes);
     t->ud.view = (lr_tensor){t->ud.buffer->data, count, rank, dtype, {0}};

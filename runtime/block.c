@@ -131,6 +131,10 @@ void lr_pool_yield(lr_worker *w, lr_park *p)
 void lr_pool_look_at_parked(lr_worker *w)
 {
     atomic_store(&w->look_at_parked, false);
+    if (atomic_load(&w->collect)) {
+        w->pool->runner->collect(w);
+        atomic_store(&w->collect, false);
+    }
     for (lr_park *p = w->parked; p; p = p->list_next)
         if (p->task && lr_pool_cancelled(w->pool, p->task) && lr_park_wake(p, LR_PARK_CANCELLED)) lr_pool_deliver(p);
 }

@@ -395,7 +395,8 @@ static lr_buffer *result_buffer(call *c, uint64_t size_bytes, uint32_t *ref)
 {
     char message[512] = "";
     lr_buffer *b = lr_buffer_new(size_bytes, c->kernel->site, message, sizeof message);
-    if (!b && c->ctx->reclaim && c->ctx->reclaim(c->ctx->self))
+    bool hopeless = size_bytes > lr_store_capacity() || !c->ctx->reclaim;
+    for (unsigned i = 0; !b && !hopeless && c->ctx->reclaim(c->ctx->self, i); i++)
         b = lr_buffer_new(size_bytes, c->kernel->site, message, sizeof message);
     if (!b) {
         record(c, LR_ERR_OUT_OF_MEMORY, "result %llu: %s", (unsigned long long)c->result_count,

@@ -19,6 +19,12 @@ static bool cancelled(void *self)
     return atomic_load_explicit(&p->cancel_epoch, memory_order_relaxed) != 0 && lr_pool_cancelled(p, t);
 }
 
+static bool reclaim(void *self, unsigned attempt)
+{
+    (void)self;
+    return lr_pool_reclaim(lr_self, attempt);
+}
+
 lr_err lr_pool_call_kernel(lr_worker *w, lr_task *t, const lr_kernel *k, lr_id stream, const lr_value *args,
                            lr_value *result, lr_kernel_fault *fault)
 {
@@ -31,6 +37,7 @@ lr_err lr_pool_call_kernel(lr_worker *w, lr_task *t, const lr_kernel *k, lr_id s
         .cancel_word = t ? &t->word : NULL,
         .cancel_mask = LR_TASK_CANCEL,
         .cancelled = t ? cancelled : NULL,
+        .reclaim = reclaim,
         .progress = t ? &t->progress : NULL,
         .self = t,
     };

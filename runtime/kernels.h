@@ -91,8 +91,9 @@ typedef struct lr_kernel_context {
     const _Atomic uint32_t *cancel_word;
     uint32_t cancel_mask;
     bool (*cancelled)(void *self);
-    /* Asked once when the object store is full: frees what it can; true: worth another try. NULL: no. */
-    bool (*reclaim)(void *self);
+    /* Asked when the object store is full, with 0, 1, ... until it helped: frees what it can; true: worth another
+     * try. NULL: no. */
+    bool (*reclaim)(void *self, unsigned attempt);
     _Atomic uint16_t *progress; /* written in 1/65535 of the whole; NULL: nobody looks */
     /* Stretches of the call, properly nested, name a literal. NULL: nobody looks. */
     void (*span_begin)(void *self, const char *name);

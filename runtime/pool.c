@@ -750,6 +750,7 @@ bool lr_pool_drain(lr_pool *p, uint64_t deadline_ns)
         lr_pool_counts c = lr_pool_count(p);
         done = c.finished == c.submitted;
         if (done || lr_clock_ns() >= deadline_ns) break;
+        if (atomic_load(&lr_self->look_at_parked)) lr_pool_look_at_parked(lr_self);
         lr_bed_sleep(&lr_self->bed, deadline_ns);
     }
     atomic_store(&p->draining, false);

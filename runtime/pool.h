@@ -33,6 +33,8 @@ typedef struct lr_runner {
     void (*run)(struct lr_worker *w, lr_task *t);
     /* Goes on with a parked coroutine, for p->reason. */
     void (*resume)(struct lr_worker *w, lr_park *p);
+    /* The object store is full: frees what only garbage of the thread's state holds. */
+    void (*collect)(struct lr_worker *w);
     /* Ends the thread's state, if it has one. */
     void (*close)(struct lr_worker *w);
 } lr_runner;
@@ -71,7 +73,8 @@ typedef struct lr_worker {
     _Atomic uint64_t work_ns, sleep_ns, steals;
     /* written by others */
     _Alignas(64) _Atomic(lr_park *) inbox;
-    _Atomic bool look_at_parked; /* a cancel happened */
+    _Atomic bool look_at_parked; /* a cancel happened, or: */
+    _Atomic bool collect;        /* somebody found the object store full */
 } lr_worker;
 
 typedef struct lr_queue { /* an injection queue */
@@ -143,6 +146,9 @@ bool lr_pool_times(const lr_worker *w, const lr_fn *fn);
 void lr_pool_note_time(lr_fn *fn, uint64_t ticks);
 /* Runs a claimed kernel task to its end. Takes over a count. */
 void lr_pool_run_kernel(lr_worker *w, lr_task *t);
+/* For a thread that found the object store full: attempt 0 frees what only garbage of its own holds, attempt 1 has all
+ * threads do so and waits for them, up to a second. False: nothing more can be done. w may be NULL. */
+bool lr_pool_reclaim(lr_worker *w, unsigned attempt);
 /* Calls a kernel right here, in the body of t (NULL: in the script); stream names its random numbers. */
 lr_err lr_pool_call_kernel(lr_worker *w, lr_task *t, const lr_kernel *k, lr_id stream, const lr_value *args,
                            lr_value *result, lr_kernel_fault *fault);

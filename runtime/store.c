@@ -141,6 +141,12 @@ static uint64_t heap_total(void)
     return total > 0 ? (uint64_t)total : 0;
 }
 
+uint64_t lr_store_used(void)
+{
+    int64_t heap = atomic_load_explicit(&store.heap_used, memory_order_relaxed);
+    return atomic_load_explicit(&store.arena_used, memory_order_relaxed) + (uint64_t)(heap > 0 ? heap : 0);
+}
+
 static uint64_t heap_count(void)
 {
     int64_t total = 0;

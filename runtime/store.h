@@ -27,6 +27,8 @@ struct lr_store_stats {
 bool lr_store_configure(uint64_t capacity_bytes);
 /* The capacity in bytes. */
 uint64_t lr_store_capacity(void);
+/* How much is held by live buffers, about: small ones exact to 1 MiB. A few nanoseconds. */
+uint64_t lr_store_used(void);
 /* A snapshot of the totals. */
 void lr_store_stats(struct lr_store_stats *out);
 /* Gives the arena back and returns 0; the store may be used again afterwards. While buffers still

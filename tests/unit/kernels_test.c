@@ -55,6 +55,7 @@ static _Atomic uint32_t word;
 static _Atomic uint16_t progress;
 static char spans[64];
 static int reclaims;
+static lr_buffer *hog; /* what reclaim frees at its second attempt */
 
 static const lr_value *resolve(void *self, lr_object *task)
 {
@@ -75,11 +76,15 @@ static void span_end(void *self)
     strcat(spans, ">");
 }
 
-static bool reclaim(void *self)
+static bool reclaim(void *self, unsigned attempt)
 {
     (void)self;
     reclaims++;
-    return true;
+    if (attempt == 1 && hog) {
+        lr_buffer_release(hog);
+        hog = NULL;
+    }
+    return attempt < 2;
 }
 
 static lr_kernel_context context(void)
@@ -472,7 +477,30 @@ static void test_garbage(void **state)
         const char *text = fault.message + strlen("testkernels.garbage: ");
         if (strncmp(text, cases[i].text, strlen(cases[i].text)) != 0) fail_msg("%s", fault.message);
     }
-    assert_int_equal(reclaims, 2); /* a full store is given one chance */
+    assert_int_equal(reclaims, 0); /* what can never fit is not looked for */
+}
+
+static void test_full_store(void **state)
+{
+    (void)state;
+    reclaims = 0;
+    hog = lr_buffer_new(7000000, "a hog", NULL, 0);
+    assert_non_null(hog);
+    given(1);
+    give_number(2);
+    assert_int_equal(call("fill"), 0); /* 2 MB: there when the hog has gone */
+    assert_int_equal(reclaims, 2);
+    assert_null(hog);
+    lr_value_clear(&result);
+    lr_buffer *stays = lr_buffer_new(7000000, "a hog", NULL, 0);
+    given(1);
+    give_number(2);
+    assert_int_equal(call("fill"), LR_ERR_OUT_OF_MEMORY);
+    assert_string_equal(fault.message, "testkernels.fill: result 1: object store full: 2.0 MB asked, 7.0 of 8.0 MB in use "
+                                       "by 1 objects; largest: 7.0 MB (a hog)");
+    assert_non_null(stays);
+    assert_int_equal(reclaims, 5);
+    lr_buffer_release(stays);
 }
 
 static void test_malformed_arguments(void **state)
@@ -954,6 +982,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_empties),
         cmocka_unit_test(test_failures),
         cmocka_unit_test(test_garbage),
+        cmocka_unit_test(test_full_store),
         cmocka_unit_test(test_malformed_arguments),
         cmocka_unit_test(test_random_stream),
         cmocka_unit_test(test_cancel),

@@ -40,7 +40,7 @@ static lr_kernel_set set = {.name = (char *)"test", .count = 3, .kernels = kerne
 static void no_run(struct lr_worker *w, lr_task *t) { (void)w, (void)t, abort(); }
 static void no_resume(struct lr_worker *w, lr_park *p) { (void)w, (void)p, abort(); }
 static void no_close(struct lr_worker *w) { (void)w; }
-static const lr_runner runner = {no_run, no_resume, no_close};
+static const lr_runner runner = {no_run, no_resume, no_close, no_close};
 
 static lr_pool pool;
 static lr_resource_names names;

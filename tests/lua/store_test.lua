@@ -1,0 +1,252 @@
+-- The object store as Lua sees it: what is shared, what is full, what garbage holds, what is left behind.
+--
+-- Programs with a store of their own size are started here (child): 400 MB, and objects of 80 MB.
+local lr = require "luarun"
+local ffi = require "ffi"
+local here = arg[0]:match("^(.*/)") or "./"
+local check = dofile(here .. "check.lua")
+local test, eq, ok = check.test, check.eq, check.ok
+
+ffi.cdef [[
+char *mkdtemp(char *);
+char *realpath(const char *, char *);
+]]
+
+local function quote(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
+
+local function sh(command)
+  local p = assert(io.popen("{ " .. command .. "\n} 2>&1; echo \"status=$?\"", "r"))
+  local text = p:read("*a")
+  p:close()
+  local out, status = text:match("^(.*)status=(%d+)\n$")
+  return out, tonumber(status)
+end
+
+local program
+do
+  local i = 0
+  while arg[i - 1] do i = i - 1 end
+  program = ffi.string(ffi.C.realpath(arg[i], nil))
+end
+local scratch = ffi.string(ffi.C.mkdtemp(ffi.new("char[64]", "/tmp/luarun-store-test-XXXXXX")))
+
+local head = [[
+local lr = require "luarun"
+local k = lr.kernels{name = "maker", source = [=[
+#include <luarun/kernel.h>
+static int make(lr_call *call)
+{
+    int64_t bytes;
+    lr_tensor t;
+    if (lr_arg_integer(call, 1, &bytes) || lr_return_tensor(call, LR_U8, 1, &bytes, &t)) return LR_ERR;
+    ((char *)t.data)[0] = 7;
+    return LR_OK;
+}
+LR_KERNELS({"make", make, NULL, NULL, {0}})
+]=]}
+local MB80 = 80 * 1000 * 1000
+]]
+
+local count = 0
+local function script(source)
+  count = count + 1
+  local path = ("%s/script%d.lua"):format(scratch, count)
+  local f = assert(io.open(path, "w"))
+  f:write(head, source)
+  f:close()
+  return path
+end
+
+local function child(source, options)
+  return sh(("timeout 100 %s %s %s"):format(quote(program), options or "--workers 2 --store-bytes 400000000",
+    quote(script(source))))
+end
+
+local function shm() return (sh("ls -A /dev/shm | grep -i luarun")) end
+
+local function address_of(t) return tonumber(ffi.cast("intptr_t", t:data())) end
+
+-- ---- sharing --------------------------------------------------------------------------------------------------
+
+test("a tensor got is the tensor put, in every task", function()
+  local f = lr.put(lr.tensor("f64", {200000}))
+  local address = address_of(f:get())
+  eq(address_of(f:get()), address)
+  local where = lr.remote(function(t) return tonumber(require "ffi".cast("intptr_t", t:data())) end)
+  eq(where(f):get(), address)
+  eq(where(f:get()):get(), address)
+  local same = lr.remote(function(t) return {t = t, again = t} end)
+  local back = same(f):get()
+  eq(address_of(back.t), address)
+  eq(address_of(back.again), address)
+  eq(address_of(lr.put(f:get()):get()), address)
+end)
+
+test("what is shared cannot be written, its copy can", function()
+  local t = lr.put(lr.tensor("f64", {3}, {1, 2, 3})):get()
+  local done, err = pcall(t.set, t, 1, 9)
+  eq(done, false)
+  ok(tostring(err):find("read%-only"), err)
+  local copy = t:copy()
+  copy:set(1, 9)
+  eq({t:get(1), copy:get(1)}, {1, 9})
+end)
+
+test("a string over the threshold is stored once, however many tasks get it", function()
+  local out, status = child([[
+local s = ("x"):rep(150e6)
+local f = lr.put(s)
+local length = lr.remote(function(text) return #text end)
+local futures = {}
+for i = 1, 20 do futures[i] = length(f) end -- 3 GB, if each had its own
+for i = 1, 20 do assert(futures[i]:get() == 150e6) end
+print "done"
+]])
+  eq(status, 0, out)
+  eq(out, "done\n")
+end)
+
+-- ---- full -----------------------------------------------------------------------------------------------------
+
+test("what only garbage holds makes room, whoever's garbage it is", function()
+  local patterns = {
+    ["a kernel's results, got and dropped"] = "for _ = 1, 12 do k.make(MB80):get() end",
+    ["futures dropped without a look"] = "for i = 1, 12 do k.make(MB80) if i % 3 == 0 then k.make(1):get() end end",
+    ["a task's results"] = "local f = lr.remote(function(n) return lr.tensor('u8', n) end)\n"
+      .. "for _ = 1, 12 do f(MB80):get() end",
+    ["tensors made in a task"] = "local f = lr.remote(function(n) for _ = 1, 12 do lr.tensor('u8', n) end end)\n"
+      .. "f(MB80):get()",
+    ["values put"] = "local t = lr.tensor('u8', MB80)\nfor _ = 1, 12 do lr.put(t) end",
+    ["values put and got"] = "local t = lr.tensor('u8', MB80)\nfor _ = 1, 12 do lr.put(t):get() end",
+    ["strings put"] = "local s = ('x'):rep(MB80)\nfor _ = 1, 12 do lr.put(s) end",
+    ["arguments"] = "local t = lr.tensor('u8', MB80)\nlocal f = lr.remote(function(x) return #x end)\n"
+      .. "for _ = 1, 12 do assert(f(t):get() == MB80) end",
+    ["results got inside tasks"] = "local f = lr.remote(function(make, n) for _ = 1, 8 do make(n):get() end end)\n"
+      .. "local a, b = f(k.make, MB80), f(k.make, MB80)\na:get() b:get()",
+    ["kernels in place"] = "for _ = 1, 12 do k.make:here(MB80) end",
+    ["in a coroutine of the script's"] = "coroutine.wrap(function() for _ = 1, 12 do k.make(MB80):get() end end)()",
+  }
+  for name, source in pairs(patterns) do
+    for _, workers in ipairs{1, 2} do
+      local out, status = child(source .. "\nprint 'done'", "--store-bytes 400000000 --workers " .. workers)
+      eq({out, status}, {"done\n", 0}, name)
+    end
+  end
+end)
+
+test("full of what is still held: the error names totals and the largest; then it works again", function()
+  local out, status = child([[
+local held = {}
+local t = lr.tensor("u8", 50e6)
+for i = 1, 4 do held[i] = k.make(MB80) held[i]:get() end
+local done, err = k.make(MB80):pget()
+print(done, err.code, err.message)
+print(select(2, pcall(lr.tensor, "u8", MB80)))
+print(select(2, pcall(lr.put, t)).message)
+print(select(2, pcall(lr.put, ("s"):rep(MB80))).message)
+held[4] = nil
+print(#k.make(MB80):get())
+lr.free(held[3])
+print(#k.make(60e6):get(), #t)
+]])
+  eq(status, 0, out)
+  local lines = {}
+  for line in out:gmatch("[^\n]+") do lines[#lines + 1] = line end
+  local holders = "; largest: 80.0 MB (tensor from kernel maker.make), 80.0 MB (tensor from kernel maker.make), "
+    .. "80.0 MB (tensor from kernel maker.make), ..."
+  eq(lines[1], "false\tout_of_memory\tmaker.make: result 1: object store full: 80.0 MB asked, 370.0 of 400.0 MB in use by "
+    .. "5 objects" .. holders)
+  eq(lines[2], "object store full: 80.0 MB asked, 370.0 of 400.0 MB in use by 5 objects" .. holders)
+  ok(lines[3]:find("object store full: 50.0 MB asked, 370.0 of 400.0 MB in use by 5 objects" .. holders, 1, true), out)
+  ok(lines[4]:find("object store full: 80.0 MB asked, 370.0 of 400.0 MB in use by 5 objects" .. holders, 1, true), out)
+  eq(lines[5], "80000000")
+  eq(lines[6], "60000000\t50000000")
+end)
+
+test("the site names the line that made a tensor", function()
+  local out = child([[
+local a = lr.tensor("u8", 300e6)
+local done, err = pcall(lr.tensor, "u8", 200e6)
+print(err, #a)
+]])
+  ok(out:find("object store full: 200.0 MB asked, 300.0 of 400.0 MB in use by 1 objects; largest: 300.0 MB (tensor made at "
+    .. scratch .. "/script" .. count .. ".lua:15)", 1, true), out)
+end)
+
+test("what can never fit is refused at once", function()
+  local out = child([[
+print(select(2, pcall(lr.tensor, "u8", 401e6)))
+print(select(2, k.make(401e6):pget()).message)
+]])
+  eq(out, "401.0 MB asked: this can never fit the object store, whose capacity is 400.0 MB (--store-bytes)\n"
+    .. "maker.make: result 1: 401.0 MB asked: this can never fit the object store, whose capacity is 400.0 MB "
+    .. "(--store-bytes)\n")
+end)
+
+test("the end is quick while kernels find no room", function()
+  local out, status = child([[
+local held = {}
+for i = 1, 4 do held[i] = k.make(MB80) held[i]:get() end
+for i = 1, 100 do k.make(MB80) end
+os.exit(0)
+]])
+  eq(status, 0, out)
+  eq((out:gsub("luarun: %d+ failed tasks? nobody looked at:.*", "")), "")
+end)
+
+-- ---- memory is given back -------------------------------------------------------------------------------------
+
+test("freed memory is used again, not added up", function()
+  local out, status = child([[
+local function resident()
+  for line in io.lines "/proc/self/status" do
+    local kb = line:match "^VmRSS:%s*(%d+)"
+    if kb then return tonumber(kb) / 1000 end
+  end
+end
+local t = lr.tensor("u8", MB80):fill(1)
+for _ = 1, 3 do lr.free(lr.put(t)) end
+local before = resident()
+for _ = 1, 50 do lr.free(lr.put(t)) end
+print(resident() - before < 20)
+]], "--workers 2 --store-bytes 4000000000")
+  eq({out, status}, {"true\n", 0})
+end)
+
+test("a large shared tensor is decoded again and again without full collections", function()
+  -- a full collection of a heap of a million tables takes far more than a decode; a thousand of them minutes
+  local out, status = child([[
+local heap = {}
+for i = 1, 1e6 do heap[i] = {} end
+local f = lr.put(lr.tensor("u8", MB80))
+local start = os.clock()
+for _ = 1, 1000 do f:get() end
+print(os.clock() - start < 5, #heap)
+]])
+  eq({out, status}, {"true\t1000000\n", 0})
+end)
+
+-- ---- ends -----------------------------------------------------------------------------------------------------
+
+test("nothing is left in /dev/shm, however it ends; two programs have a store each", function()
+  local big = "local t = lr.put(lr.tensor('u8', 150e6))\n"
+  for tail, status in pairs{[""] = 0, ["os.exit(3)"] = 3, ["error 'x'"] = 1} do
+    local out, got = child(big .. tail)
+    eq(got, status, out)
+  end
+  local path = script(big .. "io.open(arg[1], 'w'):close()\nwhile true do lr.sleep(0.01) end")
+  local out, status = sh(([[
+%s --store-bytes 400000000 %s %s/a & a=$!
+%s --store-bytes 400000000 %s %s/b & b=$!
+i=0
+while { [ ! -e %s/a ] || [ ! -e %s/b ]; } && [ $i -lt 1000 ]; do sleep 0.02; i=$((i+1)); done
+kill -INT $a; wait $a; ra=$?
+kill -KILL $b; wait $b 2>/dev/null; rb=$?
+echo $ra $rb]]):format(quote(program), path, scratch, quote(program), path, scratch, scratch, scratch))
+  eq(status, 0, out)
+  ok(out:find("130 137\n"), out)
+  eq(shm(), "")
+end)
+
+sh("rm -rf " .. quote(scratch))
+check.done()
