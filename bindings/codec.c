@@ -230,6 +230,19 @@ lr_fn *lr_codec_class_fn(lr_state *S, lua_State *L, int metatable, lr_err *code)
     return NULL;
 }
 
+int lr_codec_roundtrip(lua_State *L)
+{
+    lr_state *S = lr_state_of(L);
+    lr_err code;
+    lr_value message;
+    lua_settop(L, 1);
+    if (!lr_encode(S, L, 1, 1, LR_ROOT_VALUE, 0, &code)) return lua_error(L);
+    if (!lr_builder_finish(&S->builder, &message)) return luaL_error(L, "not enough memory");
+    int count = lr_decode(S, L, &message);
+    lr_value_clear(&message);
+    return count == 1 ? 1 : lua_error(L);
+}
+
 /* ---- errors --------------------------------------------------------------------------------------- */
 
 void lr_error_push(lr_state *S, lua_State *L, lr_err code, const char *message)

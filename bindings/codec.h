@@ -48,4 +48,7 @@ void lr_error_push(lr_state *S, lua_State *L, lr_err code, const char *message);
  * own registration of that name. Argument errors raise. */
 int lr_codec_class(lua_State *L);
 
+/* codec_roundtrip(value): the value as it would arrive elsewhere. For bench/codec.lua. */
+int lr_codec_roundtrip(lua_State *L);
+
 #endif

@@ -320,12 +320,14 @@ static int core_shutdown(lua_State *L)
 }
 
 static int core_class(lua_State *L) { return lr_codec_class(L); }
+static int core_codec_roundtrip(lua_State *L) { return lr_codec_roundtrip(L); }
 
 void lr_core_register(lr_state *S, lua_State *L)
 {
     static const luaL_Reg functions[] = {{"stats", core_stats},       {"resources", core_resources},
                                          {"init", core_init},         {"shutdown", core_shutdown},
                                          {"class", core_class},       {"tensor", lr_tensor_new},
+                                         {"codec_roundtrip", core_codec_roundtrip},
                                          {"kernels", lr_kernels_lua}, {NULL, NULL}};
     lr_state_register(S, L, functions);
     lua_pushboolean(L, S->is_script);
