@@ -171,6 +171,26 @@ static bool decode_item(decoder *d)
     return decode_value(d);
 }
 
+#define NAN_BITS 0xfff8000000000000ull /* the one NaN that LuaJIT takes for a number */
+
+/* The numbers at the head of an array part just made (room for array elements); returns how many. */
+static uint32_t decode_numbers(decoder *d, uint32_t array)
+{
+    uint32_t size, n = 0;
+    uint64_t *to = lr_table_array(d->S->codec, d->L, -1, &size);
+    if (!to || size < array + 1) return 0;
+    const uint8_t *p = d->r.p;
+    for (; n < array && d->r.end - p >= 9 && *p == LR_TAG_NUMBER; n++, p += 9) {
+        double v;
+        uint64_t bits = NAN_BITS;
+        memcpy(&v, p + 1, 8);
+        if (v == v) memcpy(&bits, p + 1, 8);
+        to[n + 1] = bits;
+    }
+    d->r.p = p;
+    return n;
+}
+
 static bool decode_fields(decoder *d)
 {
     lua_State *L = d->L;
@@ -181,7 +201,8 @@ static bool decode_fields(decoder *d)
     d->left -= values;
     lua_createtable(L, (int)array, (int)pairs);
     meet(d);
-    for (uint32_t i = 1; i <= array; i++) {
+    uint32_t first = array > 0 ? decode_numbers(d, array) + 1 : 1;
+    for (uint32_t i = first; i <= array; i++) {
         if (!decode_item(d)) return false;
         lua_rawseti(L, -2, (int)i);
     }

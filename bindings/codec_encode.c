@@ -12,6 +12,7 @@
 
 #define FUNCTION_BYTES_MAX (16u << 20) /* a function with its upvalues: beyond this, data was caught by mistake */
 #define PATH_BYTES 512
+#define PLAIN_LEVELS 100      /* what is nested deeper is encoded protected */
 #define LEVELS_PER_STACK 1500 /* a C function may use 8,000 Lua stack slots; a level uses 4 at most */
 #define TYPE_CDATA 10 /* LuaJIT's own type, without a name in lua.h */
 
@@ -35,6 +36,7 @@ typedef struct encoder {
     unsigned flags, depth, in_function;
     size_t stored_bytes; /* of strings that went to the object store */
     bool shared; /* a BACK or CELL was written */
+    bool plain;  /* unprotected: what may raise, or is refused, ends the attempt */
     lr_err code;
 } encoder;
 
@@ -104,6 +106,7 @@ static void add_step(const step *s, char *path, size_t *used)
 static bool refuse(encoder *e, const step *at, lr_err code, const char *why)
 {
     static const char *const roots[] = {"argument", "result", "", "value"};
+    if (e->plain) return false;
     char path[PATH_BYTES] = "";
     size_t used = 0;
     luaL_checkstack(e->L, 8, "refusal");
@@ -241,6 +244,26 @@ static bool encode_userdata(encoder *e, int index, const step *at)
 
 /* ---- tables --------------------------------------------------------------------------------------- */
 
+/* The numbers at the head of the table's array; *count: how many. False: no memory. */
+static bool encode_numbers(encoder *e, int index, uint32_t *count)
+{
+    uint32_t size;
+    const uint64_t *array = lr_table_array(e->codec, e->L, index, &size);
+    uint32_t n = 0;
+    bool has_zero = size > 0 && array[0] != LR_NIL_BITS; /* [0], which comes before them */
+    while (!has_zero && n + 1 < size && lr_bits_are_double(array[n + 1]))
+        n++;
+    *count = n;
+    uint8_t *p = lr_builder_room(e->b, 9 * (size_t)n);
+    if (!p) return false;
+    for (uint32_t i = 1; i <= n; i++, p += 9) {
+        *p = LR_TAG_NUMBER;
+        memcpy(p + 1, &array[i], 8);
+    }
+    lr_builder_commit(e->b, p);
+    return true;
+}
+
 static bool encode_fields(encoder *e, int index, const step *at)
 {
     lua_State *L = e->L;
@@ -251,7 +274,11 @@ static bool encode_fields(encoder *e, int index, const step *at)
     size_t counts_at = e->b->size_bytes - 8;
     uint32_t counts[2] = {0, 0}; /* in the array, pairs */
     step below = {.up = at, .L = L, .key = lua_gettop(L) + 1};
-    lua_pushnil(L);
+    if (!encode_numbers(e, index, &counts[0])) return no_memory(e, at);
+    if (counts[0] > 0)
+        lua_pushnumber(L, counts[0]); /* the key after which to go on */
+    else
+        lua_pushnil(L);
     while (lua_next(L, index)) {
         int value = below.key + 1;
         if (counts[1] == 0 && lua_type(L, below.key) == LUA_TNUMBER && lua_tonumber(L, below.key) == counts[0] + 1) {
@@ -389,6 +416,10 @@ static bool encode_named(encoder *e, int index, bool maybe_module, const step *a
     }
     bool is_body = at == NULL && (e->flags & LR_ENCODE_CODE); /* of a class: here it is spelled out */
     if (is_body || !e->codec->has_classes || !push_class_name(e, index)) return false;
+    if (e->plain) {
+        *done = false;
+        return true;
+    }
     *done = encode_class(e, index, at);
     return true;
 }
@@ -397,7 +428,9 @@ static bool encode_table(encoder *e, int index, const step *at)
 {
     lua_State *L = e->L;
     const void *address = lua_topointer(L, index);
-    bool done, object = lua_getmetatable(L, index), error = object && lua_topointer(L, -1) == e->S->mt_error;
+    bool done, object = lua_getmetatable(L, index);
+    if (object && e->plain) return false;
+    bool error = object && lua_topointer(L, -1) == e->S->mt_error;
     uint32_t number;
     if (!error && (object || e->in_function || e->codec->has_classes)) {
         if (lr_idmap_find(&e->codec->tables, address, &number)) {
@@ -563,6 +596,7 @@ static bool encode_nested(encoder *e, int index, const step *at)
 {
     if (++e->depth > LR_VALUE_DEPTH_MAX)
         return refuse(e, NULL, LR_ERR_NOT_SERIALIZABLE, "it is nested more than 5000 deep; send it in parts");
+    if (e->plain && (e->depth > PLAIN_LEVELS || lua_type(e->L, index) != LUA_TTABLE)) return false;
     bool done = e->depth % LEVELS_PER_STACK ? encode_level(e, index, at) : encode_deeper(e, index, at);
     e->depth--;
     return done;
@@ -571,7 +605,9 @@ static bool encode_nested(encoder *e, int index, const step *at)
 static bool encode_value(encoder *e, int index, const step *at)
 {
     lua_State *L = e->L;
-    switch (lua_type(L, index)) {
+    int type = lua_type(L, index);
+    if (e->plain && type > LUA_TTABLE) return false;
+    switch (type) {
     case LUA_TNIL: lr_builder_u8(e->b, LR_TAG_NIL); return true;
     case LUA_TBOOLEAN: lr_builder_u8(e->b, lua_toboolean(L, index) ? LR_TAG_TRUE : LR_TAG_FALSE); return true;
     case LUA_TNUMBER: lr_builder_number(e->b, lua_tonumber(L, index)); return true;
@@ -643,6 +679,15 @@ static bool encode_caught(encoder *e, int first, int count)
     return true;
 }
 
+/* Plain data makes Lua allocate nothing, so that nothing is raised. False: it is not plain, or it is refused. */
+static bool encode_plain(encoder *e, int first, int count)
+{
+    int top = lua_gettop(e->L);
+    bool done = lua_checkstack(e->L, 20) && encode_roots(e, first, count);
+    lua_settop(e->L, top);
+    return done;
+}
+
 /* The maps are in use when a remote function among the values is made just now: a message inside a
  * message. */
 static bool encode_with_maps(encoder *e, int first, int count)
@@ -657,7 +702,7 @@ static bool encode_with_maps(encoder *e, int first, int count)
         lr_idmap_reset(&c->cells);
         c->index_checked = false;
     }
-    bool done = encode_caught(e, first, count);
+    bool done = e->plain ? encode_plain(e, first, count) : encode_caught(e, first, count);
     c->nesting--;
     if (inner) {
         free(c->tables.entries);
@@ -668,14 +713,23 @@ static bool encode_with_maps(encoder *e, int first, int count)
     return done;
 }
 
+static bool encode_any(encoder *e, int first, int count)
+{
+    if (is_simple(e->L, first, count)) return encode_roots(e, first, count);
+    e->plain = !(e->flags & LR_ENCODE_CODE);
+    if (e->plain && encode_with_maps(e, first, count)) return true;
+    lr_builder_reset(e->b);
+    *e = (encoder){.S = e->S, .L = e->L, .b = e->b, .codec = e->codec, .root = e->root, .flags = e->flags};
+    e->in_function = e->flags & LR_ENCODE_CODE ? 1 : 0;
+    return encode_with_maps(e, first, count);
+}
+
 bool lr_encode(lr_state *S, lua_State *L, int first, int count, lr_root root, unsigned flags, lr_err *code)
 {
     encoder e = {.S = S, .L = L, .b = &S->builder, .codec = S->codec, .root = root, .flags = flags};
-    if (flags & LR_ENCODE_CODE) e.in_function = 1;
     int top = lua_gettop(L);
     LR_ASSERT(S->builder.size_bytes == 0);
-    bool done = is_simple(L, first, count) ? encode_roots(&e, first, count) : encode_with_maps(&e, first, count);
-    if (!done) {
+    if (!encode_any(&e, first, count)) {
         lua_insert(L, top + 1); /* the sentence */
         lua_settop(L, top + 1);
         lr_builder_reset(&S->builder);
