@@ -10,6 +10,7 @@
 #include "runtime/kernels.h"
 
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -21,6 +22,7 @@
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define OUTPUT_LINES 20
@@ -221,10 +223,40 @@ static bool load_cached(job *j, const lr_kernel_set **out)
 
 /* ---- the compiler ------------------------------------------------------------------------------ */
 
+#define STALE_S 3600 /* no compiler runs for so long: who made that directory was killed meanwhile */
+
+static void empty_directory(const char *path)
+{
+    DIR *d = opendir(path);
+    for (struct dirent *e; d && (e = readdir(d));)
+        if (e->d_name[0] != '.') unlinkat(dirfd(d), e->d_name, 0);
+    if (d) closedir(d);
+}
+
+/* Removes the build directories that killed processes left in the cache. */
+static void sweep(const char *cache)
+{
+    DIR *d = opendir(cache);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        struct stat st;
+        if (strncmp(e->d_name, "build-", 6) != 0) continue;
+        if (fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(st.st_mode)) continue;
+        if (st.st_uid != geteuid() || time(NULL) - st.st_mtime < STALE_S) continue;
+        char *path = text_of("%s/%s", cache, e->d_name);
+        if (path) {
+            empty_directory(path);
+            rmdir(path);
+        }
+        free(path);
+    }
+    if (d) closedir(d);
+}
+
 /* A fresh directory in the cache, else where temporary files go (the cache is then out of use). */
 static bool make_build(job *j)
 {
     if (j->cache) {
+        sweep(j->cache);
         j->build = text_of("%s/build-XXXXXX", j->cache);
         if (j->build && mkdtemp(j->build)) return true;
         free(j->build);

@@ -173,6 +173,31 @@ check.test("a later start finds nothing in its way", function()
   check.eq(status_of("print(require('luarun').put(1):get())"), 0)
 end)
 
+check.test("what a program killed while it compiled a kernel left is swept by a later compile", function()
+  local cache = kit.folder .. "/cache/luarun/kernels"
+  os.execute("mkdir -p " .. cache .. " && chmod 700 " .. kit.folder .. "/cache/luarun " .. cache)
+  local function left() return kit.shell("ls " .. cache .. " | grep '^build-'") end
+  kit.file("slow-cc", "#!/bin/sh\necho $$ >" .. kit.folder .. "/compiling\nexec sleep 300\n")
+  os.execute("chmod +x " .. kit.folder .. "/slow-cc")
+  local chunk = [[require('luarun').kernels { name = 'k', source = "#include <luarun/kernel.h>\n"
+    .. "static int f(lr_call *c) { return lr_return_nil(c); } LR_KERNELS({\"f\", f, \"\", \"\", {0}})" } print 'ok']]
+  local env = { XDG_CACHE_HOME = kit.folder .. "/cache", CC = kit.folder .. "/slow-cc" }
+  local p = kit.start { "-e", chunk, env = env }
+  local compiler = kit.eventually(function()
+    return tonumber(kit.read(kit.folder .. "/compiling") or "")
+  end, "the compiler runs")
+  p:signal(SIGKILL)
+  p:wait()
+  require("ffi").C.kill(compiler, SIGKILL)
+  check.ok(left() ~= "", "the killed program left its build directory")
+  env.CC = "cc"
+  check.eq(kit.run({ "-e", chunk:gsub("'k'", "'k1'"), env = env }).out, "ok\n")
+  check.ok(left() ~= "", "a young one may be somebody's who still compiles")
+  os.execute("touch -d '2 hours ago' " .. cache .. "/build-*")
+  check.eq(kit.run({ "-e", chunk:gsub("'k'", "'k2'"), env = env }).out, "ok\n")
+  check.eq(left(), "", "build directories in the cache")
+end)
+
 -- ---- closed outputs ----------------------------------------------------------------------------------------
 
 check.test("a reader that goes away ends the writer as it ends luajit", function()
