@@ -227,17 +227,16 @@ static bool encode_remote(encoder *e, int index, const step *at)
 
 static bool encode_userdata(encoder *e, int index, const step *at)
 {
-    lr_state *S = e->S;
     lua_State *L = e->L;
-    lr_future_ud *f = lr_test_future(S, L, index);
+    lr_future_ud *f = lr_test_future(L, index);
     if (f) {
         lr_builder_u8(e->b, LR_TAG_FUTURE);
         lr_builder_varint(e->b, lr_builder_ref(e->b, (lr_object *)f->task));
         lr_builder_varint(e->b, f->index);
         return true;
     }
-    if (lr_test_remote(S, L, index)) return encode_remote(e, index, at);
-    lr_tensor_ud *t = lr_test_tensor(S, L, index);
+    if (lr_test_remote(L, index)) return encode_remote(e, index, at);
+    lr_tensor_ud *t = lr_test_tensor(L, index);
     if (t) return encode_tensor(e, t, at);
     return cannot(e, at, "a userdata", "send what it was made of, and make it again in the task");
 }

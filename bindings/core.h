@@ -15,11 +15,10 @@ int lr_tensor_open(lr_state *S);                   /* tensor.c */
 void lr_task_api_open(lr_state *S, lua_State *L);  /* task_api.c */
 void lr_core_register(lr_state *S, lua_State *L);  /* session.c */
 
-/* Makes a metatable of C functions for our userdata: topointer and registry reference by *mt, *ref;
- * left on the top. Its
- * __index is a table `methods`, left below it. */
+/* Makes a metatable of C functions for our userdata: registry reference by *ref; left on the top. Its __index is
+ * a table `methods`, left below it. */
 void lr_metatable_new(lr_state *S, lua_State *L, const luaL_Reg *meta, const luaL_Reg *methods,
-    const void **mt, int *ref);
+    int *ref);
 
 int lr_tensor_new(lua_State *L);   /* lr.tensor */
 int lr_kernels_lua(lua_State *L);  /* lr.kernels */

@@ -2,13 +2,16 @@
 #include "bindings/codec.h"
 #include "bindings/core.h"
 #include "bindings/handles.h"
+#include "bindings/plain.h"
 #include "bindings/run.h"
 #include "bindings/session.h"
 
 #include <stdlib.h>
 
+const char lr_kind_future;
+
 void lr_metatable_new(lr_state *S, lua_State *L, const luaL_Reg *meta, const luaL_Reg *methods,
-    const void **mt, int *ref)
+    int *ref)
 {
     lua_newtable(L);
     lr_state_register(S, L, methods);
@@ -18,7 +21,6 @@ void lr_metatable_new(lr_state *S, lua_State *L, const luaL_Reg *meta, const lua
     lua_setfield(L, -2, "__index");
     lua_pushliteral(L, "luarun");
     lua_setfield(L, -2, "__metatable");
-    *mt = lua_topointer(L, -1);
     lua_pushvalue(L, -1);
     *ref = luaL_ref(L, LUA_REGISTRYINDEX);
 }
@@ -26,6 +28,7 @@ void lr_metatable_new(lr_state *S, lua_State *L, const luaL_Reg *meta, const lua
 void lr_push_future(lr_state *S, lua_State *L, struct lr_task *task, uint32_t index)
 {
     lr_future_ud *f = lua_newuserdata(L, sizeof *f);
+    f->kind = &lr_kind_future;
     f->task = task;
     f->index = index;
     lr_task_retain(task);
@@ -46,9 +49,9 @@ static const char *given(lua_State *L, int index)
     return lua_type(L, index) == LUA_TNONE ? "nothing" : luaL_typename(L, index);
 }
 
-static lr_future_ud *check(lr_state *S, lua_State *L, int index)
+static lr_future_ud *check(lua_State *L, int index)
 {
-    lr_future_ud *f = lr_test_future(S, L, index);
+    lr_future_ud *f = lr_test_future(L, index);
     if (!f) luaL_error(L, "a future wanted, %s given", given(L, index));
     return f;
 }
@@ -67,11 +70,11 @@ static uint64_t deadline_of(lua_State *L, int index)
     return lua_isnoneornil(L, index) ? LR_NEVER : lr_clock_deadline(lua_tonumber(L, index));
 }
 
-/* get(f[, timeout]): the values, or (in a task that had to wait) the error mark and an error: see core.finish. */
+/* get(f[, timeout]): the values, or (in a task that had to wait) the error mark and an error: see `finish` in lua/luarun/init.lua. */
 static int future_get(lua_State *L)
 {
     lr_state *S = lr_state_of(L);
-    lr_future_ud *f = lr_test_future(S, L, 1);
+    lr_future_ud *f = lr_test_future(L, 1);
     if (!f) return refuse(S, L, "a future", given(L, 1));
     check_timeout(S, L, 2);
     lr_check_cancelled(S, L);
@@ -82,34 +85,41 @@ static int future_get(lua_State *L)
     return lr_wait_get(S, L, t, index, deadline_of(L, 2));
 }
 
-/* finish(...): passes values on; raises what stands behind the error mark. */
-static int finish(lua_State *L)
+/* get_one(f[, timeout]), in a task: the value, where it is a single plain one that is there or that this worker can make at
+ * once; else the error mark, and get does the rest. Most results are such, and need no look at a list of values. */
+static int future_get_one(lua_State *L)
 {
-    if (lua_touserdata(L, 1) == (void *)&lr_error_mark && lua_islightuserdata(L, 1)) {
-        lua_settop(L, 2);
-        return lua_error(L);
-    }
-    return lua_gettop(L);
+    lr_state *S = lr_state_of(L);
+    lr_future_ud *f = lr_test_future(L, 1);
+    if (!f) return refuse(S, L, "a future", given(L, 1));
+    lr_check_cancelled(S, L);
+    lr_task *t = f->task;
+    bool there = lr_task_ended(t) || (lua_isnoneornil(L, 2) && lr_may_park(S, L) && lr_pool_run_own(S->worker, S->current->task, t));
+    if (there && lr_task_state_of(t) == LR_TASK_READY && t->result.plain && f->index == LR_RESULT_ALL &&
+        lr_plain_count(&t->result) == 1)
+        return lr_plain_decode(L, &t->result);
+    lua_pushlightuserdata(L, (void *)&lr_error_mark);
+    return 1;
 }
 
 /* take(f): the values of an ended future; raises its error. nil, when it has not ended, is the caller's mistake. */
 static int future_take(lua_State *L)
 {
     lr_state *S = lr_state_of(L);
-    lr_future_ud *f = check(S, L, 1);
+    lr_future_ud *f = check(L, 1);
     if (!lr_task_ended(f->task)) return luaL_error(L, "the future is not ready");
     return lr_take(S, L, f->task, f->index);
 }
 
 static int future_is_ready(lua_State *L)
 {
-    lua_pushboolean(L, lr_task_ended(check(lr_state_of(L), L, 1)->task));
+    lua_pushboolean(L, lr_task_ended(check(L, 1)->task));
     return 1;
 }
 
 static int future_state(lua_State *L)
 {
-    lr_task *t = check(lr_state_of(L), L, 1)->task;
+    lr_task *t = check(L, 1)->task;
     lr_task_state state = lr_task_state_of(t);
     if (state == LR_TASK_FAILED) lr_task_set(t, LR_TASK_SEEN);
     lua_pushstring(L, lr_task_state_name(state));
@@ -118,7 +128,7 @@ static int future_state(lua_State *L)
 
 static int future_id(lua_State *L)
 {
-    lr_future_ud *f = check(lr_state_of(L), L, 1);
+    lr_future_ud *f = check(L, 1);
     char text[LR_ID_TEXT];
     lr_id_format(f->index == LR_RESULT_ALL || f->index == 0 ? f->task->id
                                                                      : lr_id_child(f->task->id, ~(uint64_t)f->index),
@@ -130,7 +140,7 @@ static int future_id(lua_State *L)
 static int future_cancel(lua_State *L)
 {
     lr_state *S = lr_state_of(L);
-    lr_future_ud *f = check(S, L, 1);
+    lr_future_ud *f = check(L, 1);
     lr_check_cancelled(S, L);
     if (lr_task_ended(f->task)) {
         if (lr_task_state_of(f->task) == LR_TASK_FAILED) lr_task_set(f->task, LR_TASK_SEEN); /* it is given up */
@@ -151,7 +161,7 @@ static int future_gc(lua_State *L)
 
 static int future_tostring(lua_State *L)
 {
-    lr_task *t = check(lr_state_of(L), L, 1)->task;
+    lr_task *t = check(L, 1)->task;
     char id[LR_ID_TEXT], node[LR_ID_TEXT];
     lr_id_format(t->id, id);
     lr_id_format(lr_session_node(), node);
@@ -190,8 +200,7 @@ static int core_put(lua_State *L)
 /* free(f): the value goes now; a later get is an error. */
 static int core_free(lua_State *L)
 {
-    lr_state *S = lr_state_of(L);
-    lr_future_ud *f = check(S, L, 1);
+    lr_future_ud *f = check(L, 1);
     if (!lr_task_ended(f->task))
         return luaL_error(L, "free: %s has not ended; cancel it first", lr_task_name(f->task));
     lr_task *t = lr_task_new_freed(f->task->id, f->task->fn);
@@ -204,10 +213,10 @@ static int core_free(lua_State *L)
 
 /* ---- lists ---------------------------------------------------------------------------------------- */
 
-static lr_task *list_task(lr_state *S, lua_State *L, int list, size_t i)
+static lr_task *list_task(lua_State *L, int list, size_t i)
 {
     lua_rawgeti(L, list, (int)i);
-    lr_future_ud *f = lr_test_future(S, L, -1);
+    lr_future_ud *f = lr_test_future(L, -1);
     if (!f) {
         const char *given = luaL_typename(L, -1);
         luaL_where(L, 2); /* lua/luarun checks lists for its own callers */
@@ -221,7 +230,6 @@ static lr_task *list_task(lr_state *S, lua_State *L, int list, size_t i)
 /* check_list(list): raises unless every element is a future; returns how many. */
 static int check_list(lua_State *L)
 {
-    lr_state *S = lr_state_of(L);
     if (!lua_istable(L, 1)) {
         luaL_where(L, 2);
         lua_pushfstring(L, "%sa list of futures wanted, %s given", lua_tostring(L, -1), luaL_typename(L, 1));
@@ -229,7 +237,7 @@ static int check_list(lua_State *L)
     }
     size_t count = lua_objlen(L, 1);
     for (size_t i = 1; i <= count; i++)
-        list_task(S, L, 1, i);
+        list_task(L, 1, i);
     lua_pushinteger(L, (lua_Integer)count);
     return 1;
 }
@@ -237,29 +245,27 @@ static int check_list(lua_State *L)
 /* forgive(list): failures among them, now or later, need not be reported. */
 static int forgive(lua_State *L)
 {
-    lr_state *S = lr_state_of(L);
     size_t count = lua_objlen(L, 1);
     for (size_t i = 1; i <= count; i++)
-        lr_task_set(list_task(S, L, 1, i), LR_TASK_SEEN);
+        lr_task_set(list_task(L, 1, i), LR_TASK_SEEN);
     return 0;
 }
 
 /* split(list, count): ready, pending when at least count have ended; else nothing. */
 static int split(lua_State *L)
 {
-    lr_state *S = lr_state_of(L);
     size_t count = lua_objlen(L, 1), wanted = (size_t)lua_tointeger(L, 2), ready = 0, pending = 0;
     if (wanted > 0) {
         size_t ended = 0;
         for (size_t i = 1; i <= count && ended < wanted; i++)
-            ended += lr_task_ended(list_task(S, L, 1, i));
+            ended += lr_task_ended(list_task(L, 1, i));
         if (ended < wanted) return 0;
     }
     lua_settop(L, 2);
     lua_createtable(L, wanted > 0 ? (int)wanted : 4, 0);
     lua_createtable(L, (int)(count - wanted), 0);
     for (size_t i = 1; i <= count; i++) {
-        bool ended = lr_task_ended(list_task(S, L, 1, i));
+        bool ended = lr_task_ended(list_task(L, 1, i));
         lua_rawgeti(L, 1, (int)i);
         lua_rawseti(L, ended ? 3 : 4, (int)(ended ? ++ready : ++pending));
     }
@@ -278,7 +284,7 @@ static int await(lua_State *L)
     lr_task **tasks = lua_newuserdata(L, (count + 1) * sizeof *tasks);
     size_t pending = 0;
     for (size_t i = 1; i <= count && wanted > 0; i++) {
-        lr_task *t = list_task(S, L, 1, i);
+        lr_task *t = list_task(L, 1, i);
         if (lr_task_ended(t))
             wanted--;
         else
@@ -304,7 +310,7 @@ static int check_result(lua_State *L)
 
 static int is_future(lua_State *L)
 {
-    lua_pushboolean(L, lr_test_future(lr_state_of(L), L, 1) != NULL);
+    lua_pushboolean(L, lr_test_future(L, 1) != NULL);
     return 1;
 }
 
@@ -314,11 +320,13 @@ void lr_future_open(lr_state *S, lua_State *L)
     static const luaL_Reg methods[] = {{"is_ready", future_is_ready}, {"state", future_state}, {"id", future_id},
                                        {"cancel", future_cancel}, {NULL, NULL}};
     static const luaL_Reg functions[] = {
-        {"get", future_get},   {"finish", finish}, {"take", future_take}, {"put", core_put}, {"free", core_free},
+        {"get", future_get},   {"get_one", future_get_one}, {"take", future_take}, {"put", core_put}, {"free", core_free},
         {"check_list", check_list}, {"forgive", forgive}, {"split", split}, {"await", await}, {"check", check_result},
         {"is_future", is_future}, {NULL, NULL}};
     lr_state_register(S, L, functions);
-    lr_metatable_new(S, L, meta, methods, &S->mt_future, &S->ref_mt_future);
+    lua_pushlightuserdata(L, (void *)&lr_error_mark);
+    lua_setfield(L, -2, "error_mark");
+    lr_metatable_new(S, L, meta, methods, &S->ref_mt_future);
     lua_pop(L, 1);
     lua_setfield(L, -2, "future_methods");
 }

@@ -11,12 +11,14 @@
 #include "luarun/kernel.h"
 
 typedef struct lr_future_ud { /* bindings/future.c */
+    const void *kind; /* &lr_kind_future: tells our userdata from others at once */
     struct lr_task *task;
     uint32_t index; /* which of the task's results, from 0; LR_RESULT_ALL: all of them */
 } lr_future_ud;
 #define LR_RESULT_ALL UINT32_MAX
 
 typedef struct lr_remote_ud { /* bindings/remote.c */
+    const void *kind;    /* &lr_kind_remote */
     lr_fn *fn;           /* NULL until first used, where it is made of a Lua function */
     int ref_function;    /* registry: the Lua function it was made of; LUA_NOREF: it came from elsewhere */
     int ref_upvalues;    /* registry: the upvalues as they were when fn was made */
@@ -26,6 +28,7 @@ typedef struct lr_remote_ud { /* bindings/remote.c */
 } lr_remote_ud;
 
 typedef struct lr_tensor_ud { /* bindings/tensor.c */
+    const void *kind; /* &lr_kind_tensor */
     lr_buffer *buffer;
     lr_tensor view; /* data points into buffer; contiguous, row-major */
 } lr_tensor_ud;
@@ -35,18 +38,25 @@ void lr_push_future(lr_state *S, lua_State *L, struct lr_task *task, uint32_t in
 void lr_push_remote(lr_state *S, lua_State *L, lr_fn *fn, const struct lr_options *options);
 void lr_push_tensor(lr_state *S, lua_State *L, lr_buffer *buffer, const lr_tensor *view);
 
+extern const char lr_kind_future, lr_kind_remote, lr_kind_tensor;
+
 /* The userdata at index, or NULL when it is something else. */
-static inline lr_future_ud *lr_test_future(lr_state *S, lua_State *L, int index)
+static inline void *lr_test_handle(lua_State *L, int index, const void *kind, size_t size_bytes)
 {
-    return lr_state_is(L, index, S->mt_future) ? lua_touserdata(L, index) : NULL;
+    void *p = lua_touserdata(L, index);
+    return p && lua_objlen(L, index) >= size_bytes && *(const void **)p == kind ? p : NULL;
 }
-static inline lr_remote_ud *lr_test_remote(lr_state *S, lua_State *L, int index)
+static inline lr_future_ud *lr_test_future(lua_State *L, int index)
 {
-    return lr_state_is(L, index, S->mt_remote) ? lua_touserdata(L, index) : NULL;
+    return lr_test_handle(L, index, &lr_kind_future, sizeof(lr_future_ud));
 }
-static inline lr_tensor_ud *lr_test_tensor(lr_state *S, lua_State *L, int index)
+static inline lr_remote_ud *lr_test_remote(lua_State *L, int index)
 {
-    return lr_state_is(L, index, S->mt_tensor) ? lua_touserdata(L, index) : NULL;
+    return lr_test_handle(L, index, &lr_kind_remote, sizeof(lr_remote_ud));
+}
+static inline lr_tensor_ud *lr_test_tensor(lua_State *L, int index)
+{
+    return lr_test_handle(L, index, &lr_kind_tensor, sizeof(lr_tensor_ud));
 }
 
 /* The lr_fn of a remote function, made at its first use of the function and its upvalues, and again when an upvalue was

@@ -56,12 +56,12 @@ static void push_kernel(lr_state *S, lua_State *L, lr_kernel *k)
 
 /* The set whose kernels the table at index 1 holds, or NULL. Found by what is in it, not by what made it: such a
  * table may have come from another state. */
-static const lr_kernel_set *set_of(lr_state *S, lua_State *L)
+static const lr_kernel_set *set_of(lua_State *L)
 {
     const lr_kernel_set *set = NULL;
     if (!lua_istable(L, 1)) return NULL;
     for (lua_pushnil(L); !set && lua_next(L, 1); lua_pop(L, 1)) {
-        const lr_remote_ud *r = lr_test_remote(S, L, -1);
+        const lr_remote_ud *r = lr_test_remote(L, -1);
         if (r && r->fn && r->fn->kind == LR_FN_KERNEL) set = r->fn->kernel->set;
     }
     lua_settop(L, 2);
@@ -72,7 +72,7 @@ static const lr_kernel_set *set_of(lr_state *S, lua_State *L)
 static int unknown_kernel(lua_State *L)
 {
     lua_settop(L, 2);
-    const lr_kernel_set *set = set_of(lr_state_of(L), L);
+    const lr_kernel_set *set = set_of(L);
     luaL_Buffer b;
     if (!set || lua_type(L, 2) != LUA_TSTRING) return 0;
     luaL_buffinit(L, &b);
@@ -89,7 +89,7 @@ static int unknown_kernel(lua_State *L)
 static int kernels_tostring(lua_State *L)
 {
     lua_settop(L, 2);
-    const lr_kernel_set *set = set_of(lr_state_of(L), L);
+    const lr_kernel_set *set = set_of(L);
     luaL_Buffer b;
     luaL_buffinit(L, &b);
     lua_pushfstring(L, "kernel library '%s' (%s):", set ? set->name : "?", set ? set->path : "?");

@@ -17,6 +17,8 @@
  * untouched but for its bytes. */
 bool lr_plain_encode(lua_State *L, int first, int count, lr_value *out);
 
+/* How many values a plain message has. */
+static inline int lr_plain_count(const lr_value *message) { return message->u.bytes[1]; }
 /* Pushes a plain message's values and returns how many. */
 int lr_plain_decode(lua_State *L, const lr_value *message);
 

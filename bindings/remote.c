@@ -12,10 +12,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+const char lr_kind_remote;
+
 static lr_remote_ud *push_ud(lr_state *S, lua_State *L)
 {
     lr_remote_ud *r = lua_newuserdata(L, sizeof *r);
     memset(r, 0, sizeof *r);
+    r->kind = &lr_kind_remote;
     r->ref_function = r->ref_upvalues = LUA_NOREF;
     lua_rawgeti(L, LUA_REGISTRYINDEX, S->ref_mt_remote);
     lua_setmetatable(L, -2);
@@ -36,9 +39,9 @@ static const char *given(lua_State *L, int index)
     return lua_type(L, index) == LUA_TNONE ? "nothing" : luaL_typename(L, index);
 }
 
-static lr_remote_ud *check(lr_state *S, lua_State *L, int index)
+static lr_remote_ud *check(lua_State *L, int index)
 {
-    lr_remote_ud *r = lr_test_remote(S, L, index);
+    lr_remote_ud *r = lr_test_remote(L, index);
     if (!r)
         luaL_error(L, "a remote function wanted, %s given (call it with a colon: rf:with{...})",
                    lua_type(L, index) == LUA_TNONE ? "nothing" : luaL_typename(L, index));
@@ -225,7 +228,7 @@ static int core_remote(lua_State *L)
 static int remote_with(lua_State *L)
 {
     lr_state *S = lr_state_of(L);
-    lr_remote_ud *r = check(S, L, 1);
+    lr_remote_ud *r = check(L, 1);
     if (!lua_istable(L, 2)) return luaL_error(L, "with: a table of options wanted, %s given", given(L, 2));
     lr_remote_ud *copy = push_ud(S, L);
     copy->options = lr_options_from(S, L, 2, r->options);
@@ -244,7 +247,7 @@ static int remote_with(lua_State *L)
 
 static int remote_tostring(lua_State *L)
 {
-    lr_remote_ud *r = check(lr_state_of(L), L, 1);
+    lr_remote_ud *r = check(L, 1);
     lua_Debug ar;
     if (r->fn) {
         lua_pushfstring(L, "remote function: %s", r->options && r->options->name ? r->options->name : r->fn->name);
@@ -258,19 +261,19 @@ static int remote_tostring(lua_State *L)
 
 /* ---- calling -------------------------------------------------------------------------------------- */
 
-static uint32_t count_inputs(lr_state *S, lua_State *L, int top)
+static uint32_t count_inputs(lua_State *L, int top)
 {
     uint32_t count = 0;
     for (int i = 2; i <= top; i++)
-        if (lua_type(L, i) == LUA_TUSERDATA && lr_test_future(S, L, i)) count++;
+        if (lua_type(L, i) == LUA_TUSERDATA && lr_test_future(L, i)) count++;
     return count;
 }
 
-static void set_inputs(lr_state *S, lua_State *L, int top, lr_extra *extra)
+static void set_inputs(lua_State *L, int top, lr_extra *extra)
 {
     uint32_t count = 0;
     for (int i = 2; i <= top; i++) {
-        lr_future_ud *f = lr_test_future(S, L, i);
+        lr_future_ud *f = lr_test_future(L, i);
         if (!f) continue;
         lr_input *in = &extra->inputs[count++];
         in->input = f->task;
@@ -299,11 +302,11 @@ static bool add_spec(lr_task *t, lr_extra *extra, const lr_options *o)
 }
 
 /* What a task has beside a plain one's. False: no memory. */
-static bool add_extra(lr_state *S, lua_State *L, lr_task *t, lr_options *options, uint32_t inputs, int top)
+static bool add_extra(lua_State *L, lr_task *t, lr_options *options, uint32_t inputs, int top)
 {
     lr_extra *extra = t->extra = lr_extra_new(options, inputs);
     if (!extra) return false;
-    set_inputs(S, L, top, extra);
+    set_inputs(L, top, extra);
     uint32_t flags = inputs ? LR_TASK_INPUTS : 0;
     if (options && !options->plain) {
         if (!add_spec(t, extra, options)) return false;
@@ -313,16 +316,26 @@ static bool add_extra(lr_state *S, lua_State *L, lr_task *t, lr_options *options
     return true;
 }
 
-static int push_futures(lr_state *S, lua_State *L, lr_task *t, const lr_options *options)
+/* As lr_push_future, but takes over a count; in remote_call, whose second upvalue is the metatable. */
+static void push_own_future(lua_State *L, lr_task *t, uint32_t index)
 {
-    uint32_t count = options ? options->returns : 1;
+    lr_future_ud *f = lua_newuserdata(L, sizeof *f);
+    f->kind = &lr_kind_future;
+    f->task = t;
+    f->index = index;
+    lua_pushvalue(L, lua_upvalueindex(2));
+    lua_setmetatable(L, -2);
+}
+
+static int push_futures(lua_State *L, lr_task *t, uint32_t count)
+{
     if (count == 1) {
-        lr_push_future(S, L, t, LR_RESULT_ALL);
+        push_own_future(L, t, LR_RESULT_ALL);
         return 1;
     }
     luaL_checkstack(L, (int)count, "returns");
     for (uint32_t i = 0; i < count; i++)
-        lr_push_future(S, L, t, i);
+        push_own_future(L, t, i);
     return (int)count;
 }
 
@@ -350,19 +363,19 @@ static int remote_call(lua_State *L)
         return lua_error(L);
     }
     if (!plain && !lr_builder_finish(&S->builder, &args)) return luaL_error(L, "not enough memory");
+    uint32_t returns = r->options ? r->options->returns : 1;
     lr_family *family = S->current ? lr_family_of(S->current->task) : NULL;
     bool orphan = S->current && !family; /* for want of memory */
-    lr_task *t = orphan ? NULL : lr_task_new(fn, family, lr_session_next_id(S), &args);
+    lr_task *t = orphan ? NULL : lr_task_new(fn, family, lr_session_next_id(S), &args, returns + 1); /* the futures', the queue's */
     if (orphan) lr_value_clear(&args);
     if (!t) return luaL_error(L, "not enough memory");
-    uint32_t inputs = plain ? 0 : count_inputs(S, L, top);
-    if ((inputs || r->options) && !add_extra(S, L, t, r->options, inputs, top)) {
-        lr_task_release(t);
+    uint32_t inputs = plain ? 0 : count_inputs(L, top);
+    if ((inputs || r->options) && !add_extra(L, t, r->options, inputs, top)) {
+        lr_task_drop(t);
         return luaL_error(L, "not enough memory");
     }
-    int count = push_futures(S, L, t, r->options);
+    int count = push_futures(L, t, returns);
     lr_pool_submit(w, t);
-    lr_task_release(t);
     if (__builtin_expect(lr_pool_is_full(w), 0)) return lr_wait_room(S, L, count);
     /* the script may never wait, but it comes by here */
     if (__builtin_expect(atomic_load_explicit(&w->collect, memory_order_relaxed), 0)) lr_pool_look_at_parked(w);
@@ -373,7 +386,7 @@ static int remote_call(lua_State *L)
 static int here_function(lua_State *L)
 {
     lr_state *S = lr_state_of(L);
-    lr_remote_ud *r = check(S, L, 1);
+    lr_remote_ud *r = check(L, 1);
     if (r->ref_function != LUA_NOREF) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, r->ref_function);
         return 1;
@@ -390,7 +403,7 @@ static int here_function(lua_State *L)
 static int here_kernel(lua_State *L)
 {
     lr_state *S = lr_state_of(L);
-    lr_remote_ud *r = check(S, L, 1);
+    lr_remote_ud *r = check(L, 1);
     lr_worker *w = lr_session_worker(S, L);
     lr_err code;
     if (!lr_encode(S, L, 2, lua_gettop(L) - 1, LR_ROOT_ARGUMENT, 0, &code)) {
@@ -415,19 +428,23 @@ static int here_kernel(lua_State *L)
 
 static int is_remote(lua_State *L)
 {
-    lua_pushboolean(L, lr_test_remote(lr_state_of(L), L, 1) != NULL);
+    lua_pushboolean(L, lr_test_remote(L, 1) != NULL);
     return 1;
 }
 
 void lr_remote_open(lr_state *S, lua_State *L)
 {
     static const luaL_Reg meta[] = {
-        {"__call", remote_call}, {"__gc", remote_gc}, {"__tostring", remote_tostring}, {NULL, NULL}};
+        {"__gc", remote_gc}, {"__tostring", remote_tostring}, {NULL, NULL}};
     static const luaL_Reg methods[] = {{"with", remote_with}, {NULL, NULL}};
     static const luaL_Reg functions[] = {{"remote", core_remote}, {"here_function", here_function},
         {"here_kernel", here_kernel}, {"is_remote", is_remote}, {NULL, NULL}};
     lr_state_register(S, L, functions);
-    lr_metatable_new(S, L, meta, methods, &S->mt_remote, &S->ref_mt_remote);
+    lr_metatable_new(S, L, meta, methods, &S->ref_mt_remote);
+    lua_pushlightuserdata(L, S);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, S->ref_mt_future);
+    lua_pushcclosure(L, remote_call, 2);
+    lua_setfield(L, -2, "__call");
     lua_pop(L, 1);
     lua_setfield(L, -2, "remote_methods");
 }

@@ -48,7 +48,7 @@ static void slot_give(lr_state *S, lr_slot *s, bool usable)
         slot_drop(S, s);
         return;
     }
-    lua_settop(s->co, 0);
+    lua_settop(s->co, 1);
     s->next_free = S->free_slots;
     S->free_slots = s;
     S->free_slot_count++;
@@ -256,15 +256,15 @@ static void succeed(lr_state *S, lr_slot *s)
     lua_State *co = s->co;
     lr_value result;
     lr_err code;
-    int count = lua_gettop(co);
+    int count = lua_gettop(co) - 1; /* above the function */
     if (!lr_task_wants_result(t)) {
         body_over(S, s, true);
         return;
     }
-    if (lr_plain_encode(co, 1, count, &result)) {
+    if (lr_plain_encode(co, 2, count, &result)) {
         lr_pool_end(t, LR_TASK_READY, &result);
     } else {
-        if (!lr_encode(S, co, 1, count, LR_ROOT_RESULT, LR_ENCODE_SEAL, &code)) {
+        if (!lr_encode(S, co, 2, count, LR_ROOT_RESULT, LR_ENCODE_SEAL, &code)) {
             fail(S, s, code);
             return;
         }
@@ -317,14 +317,27 @@ static bool take_inputs(lr_state *S, lua_State *co, int first, const lr_extra *e
     return true;
 }
 
+/* Pushes fn's function behind a copy that stays for the next task in this slot. */
+static bool push_function_of(lr_state *S, lr_slot *s, lr_fn *fn)
+{
+    if (s->fn_serial != fn->serial) {
+        lua_settop(s->co, 0);
+        s->fn_serial = 0;
+        if (!lr_push_function(S, s->co, fn)) return false;
+        s->fn_serial = fn->serial;
+    }
+    lua_pushvalue(s->co, 1);
+    return true;
+}
+
 static void begin(lr_state *S, lr_slot *s, lr_task *t)
 {
-    if (!lr_push_function(S, s->co, t->fn)) {
+    if (!push_function_of(S, s, t->fn)) {
         fail(S, s, LR_ERR_ERROR);
         return;
     }
     int count = t->args.plain ? lr_plain_decode(s->co, &t->args) : lr_decode(S, s->co, &t->args);
-    if (count < 0 || (lr_task_has(t, LR_TASK_INPUTS) && !take_inputs(S, s->co, 2, t->extra))) {
+    if (count < 0 || (lr_task_has(t, LR_TASK_INPUTS) && !take_inputs(S, s->co, 3, t->extra))) {
         fail(S, s, LR_ERR_ERROR);
         return;
     }
@@ -529,7 +542,7 @@ int lr_wait_get(lr_state *S, lua_State *L, lr_task *t, uint32_t index, uint64_t 
 {
     if (lr_may_park(S, L)) {
         lr_slot *s = S->current;
-        if (deadline_ns == LR_NEVER && !lr_task_has(s->task, LR_TASK_MACHINE) && lr_pool_run_own(S->worker, t))
+        if (deadline_ns == LR_NEVER && !lr_task_has(s->task, LR_TASK_MACHINE) && lr_pool_run_own(S->worker, s->task, t))
             return lr_take(S, L, t, index);
         lr_park_init(&s->park, S->worker, s->task, 1, deadline_ns);
         lr_task_retain(t);

@@ -20,8 +20,9 @@ typedef enum lr_wait_kind {
 
 typedef struct lr_slot {
     lr_park park; /* first: a park of a coroutine is its slot */
-    lua_State *co;
+    lua_State *co; /* while no task is in it: only the function of the last one, at index 1 */
     int ref_co;
+    uint64_t fn_serial; /* whose function that is; 0: none */
     lr_task *task; /* one count */
     lr_wait_kind wait;
     lr_task *got;  /* LR_WAIT_GET: one count */

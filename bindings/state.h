@@ -22,9 +22,8 @@ typedef struct lr_state {
     struct lr_worker *worker; /* whose thread this is */
     struct lr_slot *current;  /* the task that runs now; NULL in the script */
     bool is_script;
-    /* lua_topointer of the metatables, to tell our userdata from others at once */
-    const void *mt_future, *mt_remote, *mt_tensor, *mt_error;
-    int ref_mt_future, ref_mt_remote, ref_mt_tensor, ref_mt_error; /* the same in the registry */
+    int ref_mt_future, ref_mt_remote, ref_mt_tensor, ref_mt_error; /* the metatables, in the registry */
+    const void *mt_error; /* lua_topointer of the errors' */
     int ref_functions; /* registry: a table, lr_fn slot -> function (workers) */
     uint64_t *serials; /* which lr_fn (by serial) the function in each slot is of */
     uint32_t serial_capacity;
@@ -48,14 +47,5 @@ static inline lr_state *lr_state_of(lua_State *L) { return lua_touserdata(L, lua
 
 /* Sets the functions in the list as fields of the table on the top, each with the state as upvalue. */
 void lr_state_register(lr_state *S, lua_State *L, const luaL_Reg *functions);
-
-/* True when the value at index is userdata with that metatable (one of mt_...). */
-static inline bool lr_state_is(lua_State *L, int index, const void *metatable)
-{
-    if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index)) return false;
-    const void *found = lua_topointer(L, -1);
-    lua_pop(L, 1);
-    return found == metatable;
-}
 
 #endif

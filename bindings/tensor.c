@@ -238,10 +238,13 @@ static lr_buffer *buffer_new(lr_state *S, lua_State *L, uint64_t bytes)
     return b;
 }
 
+const char lr_kind_tensor;
+
 /* Pushes a tensor without a buffer yet: from here on the collector owns what it will get. */
 static tensor *push_empty(lr_state *S, lua_State *L)
 {
     tensor *t = lua_newuserdata(L, sizeof *t);
+    t->ud.kind = &lr_kind_tensor;
     t->ud.buffer = NULL;
     t->is_copy = false;
     lua_rawgeti(L, LUA_REGISTRYINDEX, S->ref_mt_tensor);
@@ -298,9 +301,9 @@ static tensor *push_new(lr_state *S, lua_State *L, int32_t dtype, int rank, cons
 /* ---- arguments ---------------------------------------------------------------------------------- */
 
 /* The tensor a method was called on. */
-static tensor *self(lr_state *S, lua_State *L)
+static tensor *self(lua_State *L)
 {
-    lr_tensor_ud *ud = lr_test_tensor(S, L, 1);
+    lr_tensor_ud *ud = lr_test_tensor(L, 1);
     if (!ud)
         luaL_error(L, "a tensor wanted before the method's name, %s given (methods are called with a colon)",
                    given(L, 1));
@@ -309,9 +312,9 @@ static tensor *self(lr_state *S, lua_State *L)
 
 static bool is_readonly(const tensor *t) { return t->is_copy || lr_buffer_is_sealed(t->ud.buffer); }
 
-static tensor *writable_self(lr_state *S, lua_State *L)
+static tensor *writable_self(lua_State *L)
 {
-    tensor *t = self(S, L);
+    tensor *t = self(L);
     if (t->is_copy)
         luaL_error(L, "the tensor is read-only (it is a copy: narrow and select on an inner dimension "
                       "cannot share memory); t:copy() is writable");
@@ -546,7 +549,7 @@ int lr_tensor_new(lua_State *L)
         luaL_error(L, "shape: a number or a table of numbers wanted, %s given", given(L, 2));
     int rank = check_shape(L, 2, 2, shape);
     tensor *t = push_new(S, L, dtype, rank, shape);
-    const lr_tensor_ud *from = lr_test_tensor(S, L, 3);
+    const lr_tensor_ud *from = lr_test_tensor(L, 3);
     if (lua_isnil(L, 3))
         memset(t->ud.view.data, 0, (size_t)t->ud.view.count * dtypes[dtype].bytes);
     else if (from)
@@ -565,14 +568,14 @@ int lr_tensor_new(lua_State *L)
 
 static int tensor_size(lua_State *L)
 {
-    tensor *t = self(lr_state_of(L), L);
+    tensor *t = self(L);
     lua_pushnumber(L, (lua_Number)t->ud.view.shape[check_dimension(L, t, 2)]);
     return 1;
 }
 
 static int tensor_shape(lua_State *L)
 {
-    const lr_tensor *v = &self(lr_state_of(L), L)->ud.view;
+    const lr_tensor *v = &self(L)->ud.view;
     lua_createtable(L, v->rank, 0);
     for (int i = 0; i < v->rank; i++) {
         lua_pushnumber(L, (lua_Number)v->shape[i]);
@@ -583,32 +586,32 @@ static int tensor_shape(lua_State *L)
 
 static int tensor_rank(lua_State *L)
 {
-    lua_pushinteger(L, self(lr_state_of(L), L)->ud.view.rank);
+    lua_pushinteger(L, self(L)->ud.view.rank);
     return 1;
 }
 
 static int tensor_dtype(lua_State *L)
 {
-    lua_pushstring(L, dtypes[self(lr_state_of(L), L)->ud.view.dtype].name);
+    lua_pushstring(L, dtypes[self(L)->ud.view.dtype].name);
     return 1;
 }
 
 static int tensor_is_readonly(lua_State *L)
 {
-    lua_pushboolean(L, is_readonly(self(lr_state_of(L), L)));
+    lua_pushboolean(L, is_readonly(self(L)));
     return 1;
 }
 
 static int tensor_len(lua_State *L)
 {
-    lua_pushnumber(L, (lua_Number)self(lr_state_of(L), L)->ud.view.count);
+    lua_pushnumber(L, (lua_Number)self(L)->ud.view.count);
     return 1;
 }
 
 static int tensor_get(lua_State *L)
 {
     lr_state *S = lr_state_of(L);
-    tensor *t = self(S, L);
+    tensor *t = self(L);
     const lr_tensor *v = &t->ud.view;
     int given_count = lua_gettop(L) - 1;
     if (given_count != v->rank)
@@ -621,7 +624,7 @@ static int tensor_get(lua_State *L)
 static int tensor_set(lua_State *L)
 {
     lr_state *S = lr_state_of(L);
-    tensor *t = writable_self(S, L);
+    tensor *t = writable_self(L);
     const lr_tensor *v = &t->ud.view;
     int given_count = lua_gettop(L) - 1;
     if (given_count != v->rank + 1)
@@ -636,7 +639,7 @@ static int tensor_set(lua_State *L)
 static int tensor_fill(lua_State *L)
 {
     lr_state *S = lr_state_of(L);
-    tensor *t = writable_self(S, L);
+    tensor *t = writable_self(L);
     const lr_tensor *v = &t->ud.view;
     size_t bytes = dtypes[v->dtype].bytes;
     union {
@@ -654,7 +657,7 @@ static int tensor_fill(lua_State *L)
 static int tensor_copy(lua_State *L)
 {
     lr_state *S = lr_state_of(L);
-    const lr_tensor *v = &self(S, L)->ud.view;
+    const lr_tensor *v = &self(L)->ud.view;
     tensor *t = push_new(S, L, v->dtype, v->rank, v->shape);
     memcpy(t->ud.view.data, v->data, (size_t)v->count * dtypes[v->dtype].bytes);
     return 1;
@@ -663,7 +666,7 @@ static int tensor_copy(lua_State *L)
 static int tensor_reshape(lua_State *L)
 {
     lr_state *S = lr_state_of(L);
-    tensor *t = self(S, L);
+    tensor *t = self(L);
     lr_tensor view = t->ud.view;
     view.rank = check_shape(L, 2, lua_gettop(L), view.shape);
     int64_t count = count_of(L, view.dtype, view.rank, view.shape);
@@ -705,7 +708,7 @@ static tensor *push_part(lr_state *S, lua_State *L, const tensor *t, int d, int6
 static int tensor_narrow(lua_State *L)
 {
     lr_state *S = lr_state_of(L);
-    tensor *t = self(S, L);
+    tensor *t = self(L);
     int d = check_dimension(L, t, 2);
     int64_t size = t->ud.view.shape[d];
     double first = luaL_checknumber(L, 3), n = luaL_checknumber(L, 4);
@@ -721,7 +724,7 @@ static int tensor_narrow(lua_State *L)
 static int tensor_select(lua_State *L)
 {
     lr_state *S = lr_state_of(L);
-    tensor *t = self(S, L);
+    tensor *t = self(L);
     int d = check_dimension(L, t, 2);
     tensor *part = push_part(S, L, t, d, check_index(L, t, 3, d), 1);
     lr_tensor *v = &part->ud.view;
@@ -735,7 +738,7 @@ static int tensor_select(lua_State *L)
 static int tensor_data(lua_State *L)
 {
     lr_state *S = lr_state_of(L);
-    tensor *t = self(S, L);
+    tensor *t = self(L);
     push_helper(S, L, "pointer");
     lua_pushlightuserdata(L, t->ud.view.data);
     lua_pushinteger(L, is_readonly(t) ? -1 - t->ud.view.dtype : 1 + t->ud.view.dtype);
@@ -762,7 +765,7 @@ static void push_table(lr_state *S, lua_State *L, const lr_tensor *v, int d, con
 static int tensor_totable(lua_State *L)
 {
     lr_state *S = lr_state_of(L);
-    const lr_tensor *v = &self(S, L)->ud.view;
+    const lr_tensor *v = &self(L)->ud.view;
     const char *at = v->data;
     luaL_checkstack(L, LR_MAX_RANK + 16, "too many values");
     push_table(S, L, v, 0, &at);
@@ -820,7 +823,7 @@ static void add_row(luaL_Buffer *b, const picture *p, int64_t row)
 /* "f64 tensor (2, 3)", then its rows: ten of ten elements at most. */
 static int tensor_tostring(lua_State *L)
 {
-    const lr_tensor *v = &self(lr_state_of(L), L)->ud.view;
+    const lr_tensor *v = &self(L)->ud.view;
     picture p = picture_of(v);
     luaL_Buffer b;
     const char *shape = shape_text(L, v->rank, v->shape);
@@ -863,7 +866,7 @@ static const luaL_Reg meta[] = {
 int lr_tensor_open(lr_state *S)
 {
     int top = lua_gettop(S->L);
-    lr_metatable_new(S, S->L, meta, methods, &S->mt_tensor, &S->ref_mt_tensor);
+    lr_metatable_new(S, S->L, meta, methods, &S->ref_mt_tensor);
     lua_settop(S->L, top);
     return 0;
 }

@@ -291,9 +291,10 @@ static bool take_own(lr_worker *w, const lr_task *t)
     return found;
 }
 
-bool lr_pool_run_own(lr_worker *w, lr_task *t)
+bool lr_pool_run_own(lr_worker *w, const lr_task *by, lr_task *t)
 {
-    if (w->depth >= DEPTH_MAX || lr_task_state_of(t) != LR_TASK_QUEUED || loop_is_wanted(w) || !take_own(w, t))
+    if (w->depth >= DEPTH_MAX || lr_task_has(by, LR_TASK_MACHINE) || lr_task_state_of(t) != LR_TASK_QUEUED ||
+        loop_is_wanted(w) || !take_own(w, t))
         return false;
     w->depth++;
     w->turn++;

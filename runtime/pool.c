@@ -223,7 +223,6 @@ static inline void bump(_Atomic uint64_t *counter)
 void lr_pool_submit(lr_worker *w, lr_task *t)
 {
     bump(&w->submitted);
-    lr_task_retain(t); /* the queue's */
     uint32_t count = t->extra ? t->extra->input_count : 0;
     if (count) atomic_store_explicit(&t->missing, count + 1, memory_order_relaxed);
     uint32_t there = 1;

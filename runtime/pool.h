@@ -116,8 +116,8 @@ bool lr_pool_start(lr_pool *p, unsigned worker_count, const lr_runner *runner, c
  * kernel); the pool must then be left as it is. */
 bool lr_pool_stop(lr_pool *p, uint64_t deadline_ns);
 
-/* Gives a task its way: called once after lr_task_new and lr_pool_input for each input. t may have ended
- * (and must be held by the caller) when this returns. */
+/* Gives a task its way: called once after lr_task_new. Takes over a count, the queue's; t may have ended, and be
+ * gone where the caller holds no other, when this returns. */
 void lr_pool_submit(lr_worker *w, lr_task *t);
 /* Releases what is left, after a stop that succeeded. */
 void lr_pool_fini(lr_pool *p);
@@ -184,9 +184,10 @@ void lr_pool_loop(void *worker);
 /* From a loop that has found p woken: goes on with p's stack. */
 void lr_pool_return_to(lr_worker *w, lr_park *p);
 void lr_pool_fibers_free(lr_worker *w);
-/* Runs t on top of the task that waits for it, where nobody has begun it and it is among the newest of this
- * worker's own. True: it has ended. No wait is buried that way: whatever lies below waits for t itself. */
-bool lr_pool_run_own(lr_worker *w, lr_task *t);
+/* Runs t on top of the task `by` that waits for it, where nobody has begun it and it is among the newest of this
+ * worker's own. True: it has ended. No wait is buried that way: whatever lies below waits for t itself. One that
+ * holds resources must park instead, to lend them meanwhile. */
+bool lr_pool_run_own(lr_worker *w, const lr_task *by, lr_task *t);
 /* Runs t right here when nobody has begun it and it is known to be short. True: it has ended. */
 bool lr_pool_run_here(lr_worker *w, lr_task *t);
 /* Takes a park off its owner's lists before it goes on. */

@@ -36,13 +36,14 @@ static lr_task *record_new(lr_id id, lr_fn *fn, uint32_t word)
     return t;
 }
 
-lr_task *lr_task_new(lr_fn *fn, lr_family *parent, lr_id id, lr_value *args)
+lr_task *lr_task_new(lr_fn *fn, lr_family *parent, lr_id id, lr_value *args, uint32_t counts)
 {
     lr_task *t = record_new(id, fn, LR_TASK_WAITING);
     if (!t) {
         lr_value_clear(args);
         return NULL;
     }
+    atomic_init(&t->base.refs, counts);
     lr_fn_borrow(fn);
     lr_family_retain(parent);
     atomic_init(&t->family, parent);
@@ -228,4 +229,10 @@ void lr_task_destroy(lr_object *o)
         free_one(t);
     }
     draining = false;
+}
+
+void lr_task_drop(lr_task *t)
+{
+    atomic_store_explicit(&t->base.refs, 1, memory_order_relaxed);
+    lr_task_release(t);
 }

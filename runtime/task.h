@@ -96,9 +96,11 @@ static inline void lr_task_set(lr_task *t, uint32_t flag)
 static inline void lr_task_retain(lr_task *t) { lr_object_retain(&t->base); }
 static inline void lr_task_release(lr_task *t) { lr_object_release(&t->base); }
 
-/* A task in state `waiting` with one count, missing = 1, taking over *args. fn gets one more count,
+/* A task in state `waiting` with so many counts, missing = 1, taking over *args. fn gets one more count,
  * the parent's node too (it may be NULL). NULL: no memory (args is cleared). */
-lr_task *lr_task_new(lr_fn *fn, lr_family *parent, lr_id id, lr_value *args);
+lr_task *lr_task_new(lr_fn *fn, lr_family *parent, lr_id id, lr_value *args, uint32_t counts);
+/* Frees one that nobody else has seen yet, whatever its counts. */
+void lr_task_drop(lr_task *t);
 /* A value that is there already (lr.put): state `ready`, taking over *value. */
 lr_task *lr_task_new_value(lr_id id, lr_value *value);
 

@@ -14,7 +14,14 @@ local lr = {}
 local Future = core.future_methods
 local Remote = core.remote_methods
 
-local finish, check = core.finish, core.check
+local check = core.check
+
+-- Passes values on; raises what stands behind the error mark. In Lua, so that compiled code keeps it inline.
+local error_mark = core.error_mark
+local function finish(...)
+  if (...) == error_mark then error(select(2, ...), 0) end
+  return ...
+end
 
 -- In the script nothing yields, so that the wrappers are not needed.
 local get = core.get
@@ -23,7 +30,12 @@ local collector_wait = core.collector_wait
 if not core.is_script then
   local core_get, core_await, core_sleep, core_yield, core_wait =
     core.get, core.await, core.sleep, core.yield, core.collector_wait
-  get = function(f, timeout) return finish(core_get(f, timeout)) end
+  local get_one = core.get_one
+  get = function(f, timeout)
+    local value = get_one(f, timeout)
+    if value ~= error_mark then return value end
+    return finish(core_get(f, timeout))
+  end
   await = function(list, count, timeout) return check(core_await(list, count, timeout)) end
   sleep = function(seconds) return check(core_sleep(seconds)) end
   yield = function() return check(core_yield()) end

@@ -121,9 +121,9 @@ static void test_futures(void **state)
     assert_true(lr_builder_finish(&k.S->builder, &message));
     lua_settop(k.L, 0);
     assert_int_equal(kit_decode(&k, &message), 2);
-    assert_ptr_equal(lr_test_future(k.S, k.L, 1)->task, t);
-    assert_int_equal(lr_test_future(k.S, k.L, 1)->index, 0);
-    assert_int_equal(lr_test_future(k.S, k.L, 2)->index, LR_RESULT_ALL);
+    assert_ptr_equal(lr_test_future(k.L, 1)->task, t);
+    assert_int_equal(lr_test_future(k.L, 1)->index, 0);
+    assert_int_equal(lr_test_future(k.L, 2)->index, LR_RESULT_ALL);
     /* an index that no task has */
     lua_settop(k.L, 0);
     const uint8_t forged[] = {LR_VALUE_VERSION, 1, LR_TAG_FUTURE, 0, 0x80, 0x02};

@@ -13,7 +13,7 @@ static uint64_t next_id = 1;
 static lr_task *child_of(lr_task *parent)
 {
     lr_value args = {0};
-    lr_task *t = lr_task_new(fn, parent ? lr_family_of(parent) : NULL, lr_id_from_seed(next_id++), &args);
+    lr_task *t = lr_task_new(fn, parent ? lr_family_of(parent) : NULL, lr_id_from_seed(next_id++), &args, 1);
     assert_non_null(t);
     return t;
 }

@@ -84,7 +84,7 @@ static lr_task *make(int k, lr_task *const *inputs, uint32_t count, double n, lr
     }
     assert_true(lr_builder_finish(&b, &args));
     lr_builder_fini(&b);
-    lr_task *t = lr_task_new(fns[k], NULL, lr_id_child(lr_id_from_seed(3), next_id++), &args);
+    lr_task *t = lr_task_new(fns[k], NULL, lr_id_child(lr_id_from_seed(3), next_id++), &args, 1);
     assert_non_null(t);
     if (!count && !options) return t;
     t->extra = lr_extra_new(options, count);
@@ -108,6 +108,7 @@ static lr_task *make(int k, lr_task *const *inputs, uint32_t count, double n, lr
 static lr_task *submit(int k, double n)
 {
     lr_task *t = make(k, NULL, 0, n, NULL);
+    lr_task_retain(t);
     lr_pool_submit(lr_self, t);
     return t;
 }
@@ -169,6 +170,7 @@ static void a_chain(void **state)
     lr_task *t = submit(0, 0);
     for (int i = 1; i < COUNT; i++) {
         lr_task *next = make(0, &t, 1, 0, NULL);
+        lr_task_retain(next);
         lr_pool_submit(lr_self, next);
         lr_task_release(t);
         t = next;
@@ -185,6 +187,7 @@ static void failing_input(void **state)
     enum { COUNT = 5000 };
     for (int i = 0; i < COUNT; i++) {
         lr_task *next = make(0, &t, 1, 0, NULL);
+        lr_task_retain(next);
         lr_pool_submit(lr_self, next);
         lr_task_release(t);
         t = next;
@@ -242,6 +245,7 @@ static void by_the_machine(void **state)
     lr_task *tasks[COUNT];
     for (int i = 0; i < COUNT; i++) {
         tasks[i] = make(0, NULL, 0, i, o);
+        lr_task_retain(tasks[i]);
         lr_pool_submit(lr_self, tasks[i]);
     }
     for (int i = 0; i < COUNT; i++) {
