@@ -4,7 +4,7 @@
  *
  *   go_threads LIBRARY THREADS SECONDS [SIZE] [BATCH]      prints  "<playouts> <seconds>"
  *
- * Build: cc -O2 -pthread -I bindings/include -o go_threads bench/go_threads.c -ldl
+ * bench/go_scaling.lua builds it: cc -O2 -pthread -I bindings/include -o go_threads bench/go_threads.c -ldl
  */
 #define _GNU_SOURCE
 #include <luarun/kernel.h>
@@ -164,7 +164,7 @@ static record *record_new(const lr_kernel_library *library, int index, int size,
 int main(int argc, char **argv)
 {
     int count = argc > 2 ? atoi(argv[2]) : 0, size = argc > 4 ? atoi(argv[4]) : 9;
-    int batch = argc > 5 ? atoi(argv[5]) : 16;
+    int batch = argc > 5 ? atoi(argv[5]) : 64;
     double seconds = argc > 3 ? atof(argv[3]) : 0;
     if (count < 1 || count > MAX_THREADS || !(seconds > 0)) {
         fprintf(stderr, "usage: go_threads LIBRARY THREADS SECONDS [SIZE] [BATCH]\n");

@@ -21,9 +21,9 @@ usage: luarun examples/mcts.lua [options]
   --seed N      fixes all random choices
   --gtp         speak the Go Text Protocol, version 2, on standard input and output
   --moves N     stop a game against itself after N moves
-  --batch N     playouts from one leaf of the tree at once (default 8, and 4 on boards over 9)
+  --batch N     playouts from one leaf of the tree at once (default 12, and 4 on boards over 9)
   --leaves N    leaves in one task (default 8; with fewer than 16000 playouts one for each 2000)
-  --window N    tasks in flight (default 8; with a time, and more than two workers, three for each and two)
+  --window N    tasks in flight (default 6; with a time, and more than two workers, two for each and two)
   --bench S     search the empty board for S seconds and print the playouts a second
   --help
 ]]
@@ -100,16 +100,24 @@ local function play_itself(engine, options)
     board.result(engine:final_score())))
 end
 
+-- Processor seconds that this thread, which keeps the tree, has used; 0 where the system does not tell.
+local function thread_seconds()
+  local file = io.open("/proc/thread-self/schedstat")
+  local nanoseconds = file and file:read("*n") or 0
+  if file then file:close() end
+  return nanoseconds * 1e-9
+end
+
 -- Searches the empty board, the tree growing all the while, and prints what bench/go_scaling.lua reads.
 local function bench(go, options)
   local Tree = require "go.tree"
   local tree = Tree.new(go, options)
   tree:reset(go.new:here(options.size))
   tree:search{seconds = math.min(0.2, options.bench)}
-  local cpu = os.clock()
+  local cpu, own = os.clock(), thread_seconds()
   local found = tree:search{seconds = options.bench}
-  print(("%d playouts in %.3f s, %.0f a second, cpu %.3f s"):format(found.playouts, found.seconds,
-    found.playouts / found.seconds, os.clock() - cpu))
+  print(("%d playouts in %.3f s, %.0f a second, cpu %.3f s, the tree's thread %.3f s"):format(found.playouts,
+    found.seconds, found.playouts / found.seconds, os.clock() - cpu, thread_seconds() - own))
 end
 
 local function main(words)
@@ -120,9 +128,9 @@ local function main(words)
   options.komi = options.komi or 7.5
   options.seconds = options.time or 1
   -- a number of playouts promises the same game on any number of workers, so it must not depend on them
-  options.window = options.window or (options.playouts and 8 or math.max(8, 3 * lr.resources().cpu + 2))
+  options.window = options.window or (options.playouts and 6 or math.max(6, 2 * lr.resources().cpu + 2))
   options.leaves = options.leaves or math.max(1, math.min(8, math.floor((options.playouts or 16000) / 2000)))
-  options.batch = options.batch or (options.size <= 9 and 8 or 4)
+  options.batch = options.batch or (options.size <= 9 and 12 or 4)
   options.resign = options.gtp
   if options.bench then return bench(go, options) end
   local engine = require("go.engine").new(go, options)

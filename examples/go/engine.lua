@@ -23,6 +23,12 @@ local HURRY_BELOW = 0.1     -- seconds for a move, by the clock
 local Engine = {}
 Engine.__index = Engine
 
+-- The search starts anew.
+local function forget(self)
+  if self.tree then self.tree:free() end
+  self.tree = nil
+end
+
 --- options: size, komi, seconds, playouts or nil, seed or nil, batch, leaves, window, resign (boolean).
 ---@return Engine
 function Engine.new(go, options)
@@ -40,7 +46,7 @@ end
 function Engine:set_position(pos)
   self.history = {pos}
   self.hopeless = {0, 0}
-  self.tree = nil
+  forget(self)
   self.batches = 0
   for _, clock in pairs(self.clocks) do clock:reset() end
 end
@@ -50,7 +56,7 @@ function Engine:size() return board.size(self:position()) end
 
 function Engine:set_komi(komi)
   self.komi = komi
-  self.tree = nil
+  forget(self)
 end
 
 --- Plays a move. Returns true, or nil and why not: occupied, ko, suicide, superko.
@@ -59,7 +65,7 @@ function Engine:play(colour, move)
   local pos, reason = self.go.play:here(before, colour, move)
   if not pos then return nil, reason end
   self.history[#self.history + 1] = pos
-  if self.tree and not (board.to_move(before) == colour and self.tree:advance(move, pos)) then self.tree = nil end
+  if self.tree and not (board.to_move(before) == colour and self.tree:advance(move, pos)) then forget(self) end
   return true
 end
 
@@ -67,7 +73,7 @@ end
 function Engine:undo()
   if #self.history == 1 then return false end
   self.history[#self.history] = nil
-  self.tree = nil
+  forget(self)
   return true
 end
 
@@ -162,7 +168,7 @@ end
 
 local function choose(self, colour, started)
   local pos = board.with_to_move(self:position(), colour)
-  if pos ~= self:position() then self.tree = nil end
+  if pos ~= self:position() then forget(self) end
   local seconds = time_for_move(self, pos, colour)
   if should_pass(self, pos, colour, self.clocks[colour] and seconds < HURRY_BELOW) then return 0 end
   local found = search(self, pos, colour, started, seconds)

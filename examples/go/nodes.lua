@@ -3,13 +3,20 @@
 --
 -- An edge is a move at a node: visits and wins (with priors and virtual losses) and the same as all-moves-as-first
 -- counts; `child` is 0 until somebody goes there. A node without edges is a leaf. Whoever keeps one of the arrays
--- in a local must read it anew after add and expand: a grown array is another array.
+-- in a local must read it anew after add and expand: a grown array is another array. The arrays come from the C
+-- library, which grows large ones without touching them: ffi.new would fill them and copy.
 
 local ffi = require "ffi"
 
+ffi.cdef[[
+void *go_nodes_realloc(void *, size_t) __asm__("realloc");
+void go_nodes_free(void *) __asm__("free");
+]]
+
 local node_type = ffi.typeof("struct { int32_t first, count, visited; uint8_t colour, passes; }")
 local edge_type = ffi.typeof("struct { float visits, wins, rave_visits, rave_wins; int32_t move, child; }")
-local nodes_type, edges_type = ffi.typeof("$[?]", node_type), ffi.typeof("$[?]", edge_type)
+local node_bytes, edge_bytes = ffi.sizeof(node_type), ffi.sizeof(edge_type)
+local nodes_pointer, edges_pointer = ffi.typeof("$ *", node_type), ffi.typeof("$ *", edge_type)
 
 local EDGES_MAX = 2 ^ 24 -- 384 MiB; a tree of that size gets no new edges
 
@@ -17,18 +24,30 @@ local EDGES_MAX = 2 ^ 24 -- 384 MiB; a tree of that size gets no new edges
 local Nodes = {}
 Nodes.__index = Nodes
 
-local function grown(type, element_type, old, used, capacity)
-  local new = type(capacity)
-  if old then ffi.copy(new, old, used * ffi.sizeof(element_type)) end
-  return new
+-- An array with room for so many bytes, with what `old` holds (nil: nothing); old is no more.
+local function grown(pointer, old, bytes)
+  if old then ffi.gc(old, nil) end
+  local new = ffi.C.go_nodes_realloc(old, bytes)
+  if new == nil then
+    if old then ffi.gc(old, ffi.C.go_nodes_free) end
+    error(("the search tree: no memory for an array of %d MiB"):format(bytes / 2 ^ 20), 0)
+  end
+  return ffi.gc(ffi.cast(pointer, new), ffi.C.go_nodes_free)
 end
 
 ---@return Nodes
 function Nodes.new()
   return setmetatable({
-    node_count = 1, node_capacity = 1024, nodes = nodes_type(1024), -- number 0 is nobody
-    edge_count = 0, edge_capacity = 16384, edges = edges_type(16384),
+    node_count = 1, node_capacity = 1024, nodes = grown(nodes_pointer, nil, 1024 * node_bytes), -- number 0 is nobody
+    edge_count = 0, edge_capacity = 16384, edges = grown(edges_pointer, nil, 16384 * edge_bytes),
   }, Nodes)
+end
+
+--- Gives the memory back; otherwise the collector does so, who does not know how much it is. Nothing may be asked after.
+function Nodes:free()
+  ffi.C.go_nodes_free(ffi.gc(self.nodes, nil))
+  ffi.C.go_nodes_free(ffi.gc(self.edges, nil))
+  self.nodes, self.edges = nil, nil
 end
 
 --- A new leaf; its number.
@@ -36,7 +55,7 @@ function Nodes:add(colour, passes)
   local id = self.node_count
   if id == self.node_capacity then
     self.node_capacity = 2 * id
-    self.nodes = grown(nodes_type, node_type, self.nodes, id, self.node_capacity)
+    self.nodes = grown(nodes_pointer, self.nodes, self.node_capacity * node_bytes)
   end
   local node = self.nodes[id]
   node.first, node.count, node.visited, node.colour, node.passes = 0, 0, 0, colour, passes
@@ -50,7 +69,7 @@ local function reserve(self, count)
   self.edge_count = first + count
   if self.edge_count > self.edge_capacity then
     self.edge_capacity = math.max(2 * self.edge_capacity, self.edge_count)
-    self.edges = grown(edges_type, edge_type, self.edges, first, self.edge_capacity)
+    self.edges = grown(edges_pointer, self.edges, self.edge_capacity * edge_bytes)
   end
   return first
 end
@@ -100,7 +119,7 @@ function Nodes:subtree(id)
   while sources[at] do -- breadth first; a child's number in the copy is its place in sources
     local from = self.nodes[sources[at]]
     local first = reserve(copy, from.count)
-    ffi.copy(copy.edges + first, self.edges + from.first, from.count * ffi.sizeof(edge_type))
+    ffi.copy(copy.edges + first, self.edges + from.first, from.count * edge_bytes)
     copy.nodes[at].first, copy.nodes[at].count, copy.nodes[at].visited = first, from.count, from.visited
     for i = first, first + from.count - 1 do
       local child = copy.edges[i].child

@@ -66,7 +66,9 @@ end
 function Tree:advance(move, pos)
   local child = self.store:child(self.root, move)
   if child == 0 or self.store:passes(child) >= 2 then return false end
-  self.store, self.root = self.store:subtree(child), 1
+  local old = self.store
+  self.store, self.root = old:subtree(child), 1
+  old:free()
   set_base(self, pos)
   return true
 end
@@ -131,13 +133,11 @@ local function update_node(nodes, edges, id, at, own, own_won, playouts)
   chosen.wins = chosen.wins + own_won[0]
   if chosen.move > 0 then own[chosen.move], own_won[chosen.move] = playouts, own_won[0] end
   local first = nodes[id].first
-  for i = first, first + nodes[id].count - 1 do
+  for i = first + 1, first + nodes[id].count - 1 do -- the first is the pass, which is no first move of anybody
     local edge = edges[i]
     local move = edge.move
-    if move > 0 then
-      edge.rave_visits = edge.rave_visits + own[move]
-      edge.rave_wins = edge.rave_wins + own_won[move]
-    end
+    edge.rave_visits = edge.rave_visits + own[move]
+    edge.rave_wins = edge.rave_wins + own_won[move]
   end
 end
 
@@ -292,6 +292,12 @@ function Tree:search(options)
     move = best.move, winrate = best.wins / best.visits, visits = best.visits,
     playouts = self.done, seconds = lr.now() - started, score = self.score_sum / math.max(1, self.done),
   }
+end
+
+--- Gives the tree's memory back; it must be reset before it is used again.
+function Tree:free()
+  self.store:free()
+  self.store = nil
 end
 
 --- The colour to move at the root.
