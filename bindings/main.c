@@ -305,7 +305,7 @@ int main(int argc, char **argv)
     lr_session_configure(&p.cli.config);
     lr_interrupt_install(L);
     int status = report(L, lua_cpcall(L, protected_main, &p)) | p.status;
-    lr_session_finish(L, status == 0);
+    if (!lr_session_finish(L, status == 0)) status = 1;
     lua_close(L);
     lr_session_close();
     return status ? EXIT_FAILURE : EXIT_SUCCESS;

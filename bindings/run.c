@@ -371,10 +371,24 @@ static void forget_watches(lr_slot *s)
     s->watch_count = 0;
 }
 
+/* Only the script is told so: the tasks are what is stuck. */
+static void push_stuck(lr_state *S, lua_State *L)
+{
+    char text[300];
+    lr_pool_counts c = lr_pool_count(S->worker->pool);
+    snprintf(text, sizeof text,
+             "deadlock: nothing runs and nothing can start: %llu parked and %llu pending tasks wait for each other or for "
+             "resources that others of them hold",
+             (unsigned long long)(c.started - c.finished), (unsigned long long)(c.submitted - c.started));
+    lr_error_push(S, L, LR_ERR_ERROR, text);
+}
+
 static void push_reason(lr_state *S, lua_State *L, lr_park_reason reason)
 {
     if (reason == LR_PARK_CANCELLED)
         lr_error_push(S, L, LR_ERR_CANCELLED, "the task was cancelled");
+    else if (reason == LR_PARK_STUCK)
+        push_stuck(S, L);
     else
         lr_error_push(S, L, LR_ERR_TIMEOUT, "the result was not there in time");
 }
@@ -530,7 +544,7 @@ static lr_task *current_task(lr_state *S)
 
 static int finish_blocked(lr_state *S, lua_State *L, lr_park_reason reason)
 {
-    if (reason == LR_PARK_CANCELLED) {
+    if (reason == LR_PARK_CANCELLED || reason == LR_PARK_STUCK) {
         push_reason(S, L, reason);
         return lua_error(L);
     }

@@ -85,38 +85,46 @@ static void find_capacity(lua_State *L)
 
 /* ---- errors nobody looked at ------------------------------------------------------------------------ */
 
-/* "task add (3f2a...): boom", without Lua: the future that had it is gone. */
-static char *describe(const lr_task *t, lr_err *code)
+/* What the task failed with, read without Lua: the future that had it is gone. */
+static lr_err read_error(const lr_task *t, const char **message, uint64_t *length_bytes)
 {
     lr_reader r = lr_value_reader(&t->result);
-    const char *message = "";
-    uint64_t length = 0;
-    *code = LR_ERR_ERROR;
+    lr_err code = LR_ERR_ERROR;
+    *message = NULL;
     if (lr_read_header(&r) && lr_read_u8(&r) == LR_TAG_ERROR) {
         uint8_t byte = lr_read_u8(&r);
-        if (byte > 0 && byte < LR_ERR_COUNT) *code = (lr_err)byte;
-        length = lr_read_varint(&r);
-        message = (const char *)lr_read_bytes(&r, length);
-        if (!message) length = 0;
+        if (byte > 0 && byte < LR_ERR_COUNT) code = (lr_err)byte;
+        *length_bytes = lr_read_varint(&r);
+        *message = (const char *)lr_read_bytes(&r, *length_bytes);
     }
-    if (length > 2000) length = 2000;
+    if (!*message) *message = "", *length_bytes = 0;
+    return code;
+}
+
+/* "task add (3f2a...) failed: error: boom" */
+static char *describe(const lr_task *t, lr_err code, const char *message, uint64_t length_bytes)
+{
     char id[LR_ID_TEXT];
+    if (length_bytes > 2000) length_bytes = 2000;
     lr_id_format(t->id, id);
-    char *text = malloc(length + 300);
+    char *text = malloc(length_bytes + 300);
     if (text)
-        snprintf(text, (size_t)length + 300, "task %.100s (%.8s) failed: %s: %.*s", lr_task_name(t), id,
-                 lr_err_code(*code), (int)length, message ? message : "");
+        snprintf(text, (size_t)length_bytes + 300, "task %.100s (%.8s) failed: %s: %.*s", lr_task_name(t), id,
+                 lr_err_code(code), (int)length_bytes, message);
     return text;
 }
 
 static void on_unseen(lr_task *t)
 {
+    const char *message;
+    uint64_t length_bytes;
+    lr_err code = read_error(t, &message, &length_bytes);
+    if (code == LR_ERR_CANCELLED) return; /* somebody wanted it so */
     pthread_mutex_lock(&session.unseen_lock);
     uint64_t number = session.unseen_count++;
     pthread_mutex_unlock(&session.unseen_lock);
     if (number >= UNSEEN_SHOWN) return;
-    lr_err code;
-    char *text = describe(t, &code);
+    char *text = describe(t, code, message, length_bytes);
     pthread_mutex_lock(&session.unseen_lock); /* a job that is left as it is reports while workers still run */
     session.unseen[number] = text;
     pthread_mutex_unlock(&session.unseen_lock);
@@ -199,23 +207,30 @@ lr_worker *lr_session_worker(lr_state *S, lua_State *L)
     return S->worker;
 }
 
-static void drain(void)
+/* False: nothing will ever finish what is left. */
+static bool drain(void)
 {
-    if (lr_pool_drain(&session.pool, lr_clock_ns() + LR_NS_PER_S)) return;
+    if (lr_pool_drain(&session.pool, lr_clock_ns() + LR_NS_PER_S)) return true;
     lr_pool_counts c = lr_pool_count(&session.pool);
     fflush(stdout);
     uint64_t left = c.submitted - c.finished;
     fprintf(stderr, "luarun: the script has ended; waiting for %llu task%s it started (^C ends %s)\n",
             (unsigned long long)left, left == 1 ? "" : "s", left == 1 ? "it" : "them");
-    lr_pool_drain(&session.pool, LR_NEVER);
+    lr_pool_watch watch = {0};
+    while (!lr_pool_drain(&session.pool, lr_clock_ns() + LR_NS_PER_S))
+        if (lr_pool_is_stuck(&session.pool, &watch)) {
+            fputs("luarun: deadlock: nothing runs and nothing can start; these tasks are given up\n", stderr);
+            return false;
+        }
+    return true;
 }
 
-void lr_session_finish(lua_State *L, bool wait)
+bool lr_session_finish(lua_State *L, bool wait)
 {
-    if (session.finished) return;
+    if (session.finished) return true;
     session.finished = true;
-    if (!session.started) return;
-    if (wait) drain();
+    if (!session.started) return true;
+    bool done = !wait || drain();
     if (session.script) session.script->worker = NULL; /* what comes later is refused */
     lr_pool_cancel_all(&session.pool);
     if (!lr_pool_stop(&session.pool, lr_clock_ns() + STOP_NS)) {
@@ -223,13 +238,14 @@ void lr_session_finish(lua_State *L, bool wait)
         report_unseen();
         fflush(NULL);
         session.abandoned = true;
-        return;
+        return done;
     }
     lr_nodeloop_stop();
     lr_worker_state_close(&session.pool.workers[0]);
     lr_kernel_workers_free(session.pool.workers[0].kernel_state); /* os.exit goes no further than here */
     session.pool.workers[0].kernel_state = NULL;
     (void)L;
+    return done;
 }
 
 /* Frees what is left once the script's lua_State is gone, and says what nobody looked at. */

@@ -31,8 +31,9 @@ lr_id lr_session_node(void);
 
 /* Ends the job. drain: waits first for every task that was submitted (with a word on standard error when it takes
  * longer than a second). Then stops the workers; a running task gets 0.2 s to
- * notice. Nothing happens where the session never started. */
-void lr_session_finish(lua_State *L, bool drain);
+ * notice. Nothing happens where the session never started. False: what was
+ * left would have waited for ever and was given up. */
+bool lr_session_finish(lua_State *L, bool drain);
 /* Frees what is left and reports failed tasks nobody looked at. Called after the script's lua_close. */
 void lr_session_close(void);
 /* As finish without drain, then ends the process. For os.exit and for errors of the script. */

@@ -155,12 +155,11 @@ static void spin_for(const lr_park *p, uint64_t until)
 
 /* Sleeps until something is delivered; for a thread that runs nothing else meanwhile. Spinning pays where waits are
  * short; where they lately were long it only takes a processor from the workers that are waited for. */
-static void sleep_for(lr_worker *w, lr_park *p)
+static void sleep_for(lr_worker *w, lr_park *p, uint64_t look_ns)
 {
-    uint64_t began = lr_clock_ns();
+    uint64_t began = lr_clock_ns(), until = w->timer_count ? w->timers[0]->deadline_ns : look_ns;
     if (w->long_waits < SPIN_PATIENCE) spin_for(p, began + BLOCK_SPIN_NS);
-    if (!atomic_load(&w->inbox) && !atomic_load(&w->look_at_parked))
-        lr_bed_sleep(&w->bed, w->timer_count ? w->timers[0]->deadline_ns : LR_NEVER);
+    if (!atomic_load(&w->inbox) && !atomic_load(&w->look_at_parked)) lr_bed_sleep(&w->bed, until);
     if (lr_clock_ns() - began < 2 * (uint64_t)BLOCK_SPIN_NS)
         w->long_waits = 0;
     else if (w->long_waits < SPIN_PATIENCE)
@@ -170,8 +169,15 @@ static void sleep_for(lr_worker *w, lr_park *p)
 /* The script's thread runs no strangers' work meanwhile. */
 static void wait_asleep(lr_worker *w, lr_park *p)
 {
-    while (!p->delivered)
-        if (!lr_pool_receive(w)) sleep_for(w, p);
+    lr_pool_watch watch = {0};
+    while (!p->delivered) {
+        if (lr_pool_receive(w)) continue;
+        if (p->deadline_ns == LR_NEVER && lr_pool_is_stuck(w->pool, &watch) && lr_park_wake(p, LR_PARK_STUCK)) {
+            lr_pool_unpark(w, p);
+            return;
+        }
+        sleep_for(w, p, p->deadline_ns == LR_NEVER ? watch.look_ns : LR_NEVER);
+    }
 }
 
 bool lr_pool_may_block(lr_worker *w)

@@ -6,7 +6,11 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#if defined(__SANITIZE_THREAD__)
+#define STACK_BYTES (2u << 20) /* mapping and unmapping costs it by the byte */
+#else
 #define STACK_BYTES (64u << 20) /* address space; kernels run here, and those may need much */
+#endif
 #define GUARD_BYTES 65536u
 #define FIBERS_MAX 16000u       /* each takes two of the 65,530 maps a process may have */
 

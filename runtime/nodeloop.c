@@ -24,7 +24,7 @@ static struct {
     pthread_t thread;
     pthread_mutex_t lock; /* the queue, started, stopping */
     message *first, *last;
-    bool started, stopping;
+    bool started, stopping, resting;
     lr_bed bed;
     /* the node thread's alone */
     lr_node machine;
@@ -209,6 +209,7 @@ static message *take_all(bool *stopping)
     pthread_mutex_lock(&loop.lock);
     message *m = loop.first;
     loop.first = loop.last = NULL;
+    loop.resting = false;
     *stopping = loop.stopping;
     pthread_mutex_unlock(&loop.lock);
     return m;
@@ -235,6 +236,7 @@ static void *loop_main(void *unused)
         }
         pthread_mutex_lock(&loop.lock);
         bool quiet = !loop.first && !loop.stopping;
+        loop.resting = quiet && loop.timer_ns == LR_NEVER;
         pthread_mutex_unlock(&loop.lock);
         if (quiet) lr_bed_sleep(&loop.bed, loop.timer_ns);
     }
@@ -316,6 +318,14 @@ static void parked(lr_task *t, bool is_parked)
     post(is_parked ? LR_EVENT_TASK_PARKED : LR_EVENT_TASK_RESUMED, t, NULL);
 }
 
+static bool rests(void)
+{
+    pthread_mutex_lock(&loop.lock);
+    bool resting = !loop.started || (loop.resting && !loop.first);
+    pthread_mutex_unlock(&loop.lock);
+    return resting;
+}
+
 void lr_nodeloop_init(lr_pool *pool, const lr_nodeloop_config *config)
 {
     loop.pool = pool;
@@ -325,6 +335,7 @@ void lr_nodeloop_init(lr_pool *pool, const lr_nodeloop_config *config)
     pool->machine_finished = finished;
     pool->machine_cancelled = cancelled;
     pool->machine_parked = parked;
+    pool->machine_rests = rests;
 }
 
 void lr_nodeloop_stop(void)

@@ -14,7 +14,8 @@ typedef enum lr_park_reason {
     LR_PARK_READY,
     LR_PARK_TIMEOUT,
     LR_PARK_CANCELLED,
-    LR_PARK_AGAIN
+    LR_PARK_AGAIN,
+    LR_PARK_STUCK /* the script only: nothing will ever come */
 } lr_park_reason;
 
 typedef struct lr_park {

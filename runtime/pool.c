@@ -562,6 +562,17 @@ static bool spin(lr_worker *w)
     return found;
 }
 
+static void sleep_until_timer(lr_worker *w)
+{
+    if (w->timer_count) {
+        lr_bed_sleep(&w->bed, w->timers[0]->deadline_ns);
+        return;
+    }
+    atomic_fetch_add(&w->pool->dormant, 1);
+    lr_bed_sleep(&w->bed, LR_NEVER);
+    atomic_fetch_sub(&w->pool->dormant, 1);
+}
+
 /* Nothing to do: looks around a little, then sleeps until woken or until the next timer. */
 static void idle(lr_worker *w)
 {
@@ -570,7 +581,7 @@ static void idle(lr_worker *w)
     uint64_t bit = 1ull << (w->index % 64);
     atomic_fetch_or(&w->pool->asleep[w->index / 64], bit);
     if (atomic_load(&w->pool->draining)) lr_bed_wake(&w->pool->workers[0].bed);
-    if (!something_to_do(w)) lr_bed_sleep(&w->bed, w->timer_count ? w->timers[0]->deadline_ns : LR_NEVER);
+    if (!something_to_do(w)) sleep_until_timer(w);
     asleep_clear(w->pool, w->index);
 }
 
@@ -739,6 +750,38 @@ bool lr_pool_is_full(lr_worker *w)
     /* every thread may use its share of the room that is left before it looks again */
     w->allowance = (uint32_t)((p->max_pending - pending) / (2 * (p->worker_count + 1)) & 0xffff);
     return false;
+}
+
+#define STUCK_LOOK_NS (LR_NS_PER_S / 4)
+#define STUCK_LOOK_MAX_NS (16 * LR_NS_PER_S)
+
+static bool all_rest(lr_pool *p)
+{
+    if (atomic_load(&p->dormant) < p->worker_count || work_visible(p) || !p->machine_rests()) return false;
+    for (unsigned i = 0; i <= p->worker_count; i++)
+        if (atomic_load(&p->workers[i].inbox) || atomic_load(&p->workers[i].look_at_parked)) return false;
+    return true;
+}
+
+/* Whether nothing was under way at two looks, half a second or more apart, and nothing had happened between them. What is
+ * seen at one look alone may be the moment between a wake and the waking. */
+bool lr_pool_is_stuck(lr_pool *p, lr_pool_watch *watch)
+{
+    uint64_t now = lr_clock_ns();
+    if (now < watch->look_ns) return false;
+    watch->pause_ns = watch->pause_ns ? 2 * watch->pause_ns : STUCK_LOOK_NS;
+    if (watch->pause_ns > STUCK_LOOK_MAX_NS) watch->pause_ns = STUCK_LOOK_MAX_NS;
+    bool first = watch->look_ns == 0, rested = watch->seen_resting;
+    watch->look_ns = now + watch->pause_ns;
+    if (first) return false;
+    lr_pool_counts c = lr_pool_count(p);
+    bool same = c.started == watch->seen_started && c.finished == watch->seen_finished &&
+                c.submitted == watch->seen_submitted;
+    watch->seen_started = c.started;
+    watch->seen_finished = c.finished;
+    watch->seen_submitted = c.submitted;
+    watch->seen_resting = all_rest(p);
+    return watch->seen_resting && rested && same && c.finished < c.submitted;
 }
 
 bool lr_pool_drain(lr_pool *p, uint64_t deadline_ns)

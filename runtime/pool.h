@@ -91,6 +91,7 @@ typedef struct lr_pool {
     _Alignas(64) _Atomic uint64_t asleep[LR_WORKERS_MAX / 64 + 1]; /* a bit for each sleeping worker */
     _Alignas(64) _Atomic uint32_t spinning;
     _Atomic bool stopping;
+    _Atomic uint32_t dormant; /* workers asleep without a timer */
     _Atomic uint32_t ended; /* worker threads that have left their loop */
     _Atomic uint64_t other_started, other_finished; /* by threads that are no workers */
     _Atomic bool ending;   /* the job is over: every task counts as cancelled */
@@ -105,6 +106,7 @@ typedef struct lr_pool {
     void (*machine_finished)(lr_task *t);
     void (*machine_cancelled)(lr_task *t);
     void (*machine_parked)(lr_task *t, bool parked);
+    bool (*machine_rests)(void); /* nothing to do, no timer */
 } lr_pool;
 
 /* The worker of this thread; NULL in other threads. */
@@ -214,6 +216,13 @@ typedef struct lr_pool_counts {
 lr_pool_counts lr_pool_count(lr_pool *p);
 /* True when the number of tasks submitted and not started is at the limit. Cheap far from it. */
 bool lr_pool_is_full(lr_worker *w);
+/* For the script's thread while it waits without a limit, which asks now and then: *look_ns says when next (0: at once).
+ * True: all that is left waits for each other, for ever. */
+typedef struct lr_pool_watch {
+    uint64_t look_ns, pause_ns, seen_started, seen_finished, seen_submitted;
+    bool seen_resting;
+} lr_pool_watch;
+bool lr_pool_is_stuck(lr_pool *p, lr_pool_watch *watch);
 /* Waits until everything submitted has finished, or until the deadline. */
 bool lr_pool_drain(lr_pool *p, uint64_t deadline_ns);
 
