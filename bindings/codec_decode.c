@@ -14,6 +14,8 @@
 
 #define LEVELS_PER_STACK 1500 /* a C function may use 8,000 Lua stack slots; a level uses 3 at most */
 
+#define PLAIN_BYTES 4096   /* a message so small is worth an attempt without a pcall */
+#define PLAIN_LEVELS 100
 #define RESULTS_MAX 255 /* of one task */
 #define CLASSES_DEEP_MAX 32 /* classes being made inside each other */
 
@@ -36,9 +38,12 @@ typedef struct decoder {
     int met_count;
     cell *cells;
     uint32_t cell_count, cell_capacity;
+    bool plain;      /* unprotected: what is no plain data ends the attempt */
     const char *why; /* of a refusal */
-    char text[800];
+    char *text;      /* room for one that is made: TEXT_BYTES */
 } decoder;
+
+#define TEXT_BYTES 800
 
 static bool decode_value(decoder *d);
 
@@ -180,11 +185,18 @@ static uint32_t decode_numbers(decoder *d, uint32_t array)
     uint64_t *to = lr_table_array(d->S->codec, d->L, -1, &size);
     if (!to || size < array + 1) return 0;
     const uint8_t *p = d->r.p;
-    for (; n < array && d->r.end - p >= 9 && *p == LR_TAG_NUMBER; n++, p += 9) {
+    for (; n < array && p < d->r.end; n++) {
         double v;
         uint64_t bits = NAN_BITS;
-        memcpy(&v, p + 1, 8);
-        if (v == v) memcpy(&bits, p + 1, 8);
+        if (*p & LR_TAG_SMALL) {
+            v = *p++ & 0x7f;
+        } else if (*p == LR_TAG_NUMBER && d->r.end - p >= 9) {
+            memcpy(&v, p + 1, 8);
+            p += 9;
+        } else {
+            break;
+        }
+        if (v == v) memcpy(&bits, &v, 8);
         to[n + 1] = bits;
     }
     d->r.p = p;
@@ -230,7 +242,7 @@ static bool push_module(decoder *d, int name)
     if (lua_pcall(L, 1, 1, 0) == 0) return true;
     const char *why = lua_tostring(L, -1);
     if (!why) why = luaL_typename(L, -1);
-    snprintf(d->text, sizeof d->text, "module '%.60s' cannot be loaded here: %.600s", text, why);
+    snprintf(d->text, (size_t)TEXT_BYTES, "module '%.60s' cannot be loaded here: %.600s", text, why);
     return bad(d, d->text);
 }
 
@@ -251,7 +263,7 @@ static bool decode_module(decoder *d)
         lua_pushnil(L);
     }
     if (!lua_istable(L, -1) && !lua_isfunction(L, -1)) {
-        snprintf(d->text, sizeof d->text, "module '%.60s' has no '%.60s' here", lua_tostring(L, name),
+        snprintf(d->text, (size_t)TEXT_BYTES, "module '%.60s' has no '%.60s' here", lua_tostring(L, name),
                  lua_tostring(L, field));
         return bad(d, d->text);
     }
@@ -277,7 +289,7 @@ static bool push_class(decoder *d, lr_fn *fn, int name)
     c->classes_deep--;
     if (!made) {
         const char *why = lua_tostring(L, -1);
-        snprintf(d->text, sizeof d->text, "%s", why ? why : "its class could not be made");
+        snprintf(d->text, (size_t)TEXT_BYTES, "%s", why ? why : "its class could not be made");
         return bad(d, d->text);
     }
     if (!lua_istable(L, -1)) return bad(d, "a class that is no table");
@@ -394,7 +406,7 @@ static bool decode_function(decoder *d)
     if (!code || !d->r.ok) return bad(d, "a function without code");
     lua_Debug ar;
     if (luaL_loadbuffer(L, (const char *)code->bytes, code->size_bytes, "=function") != 0) {
-        snprintf(d->text, sizeof d->text, "a function cannot be loaded here: %.200s", lua_tostring(L, -1));
+        snprintf(d->text, (size_t)TEXT_BYTES, "a function cannot be loaded here: %.200s", lua_tostring(L, -1));
         return bad(d, d->text);
     }
     lua_pushvalue(L, -1);
@@ -467,8 +479,9 @@ static bool decode_deeper(decoder *d, uint8_t tag)
 
 static bool decode_nested(decoder *d, uint8_t tag)
 {
+    if (d->plain && (tag != LR_TAG_TABLE || d->depth >= PLAIN_LEVELS)) return bad(d, "no plain data");
     if (++d->depth > LR_VALUE_DEPTH_MAX) return bad(d, "it is nested more than 5000 deep");
-    if (!lua_checkstack(d->L, 16)) return bad(d, "not enough memory");
+    if (d->depth % 4 == 1 && !lua_checkstack(d->L, 32)) return bad(d, "not enough memory"); /* for four levels */
     bool done = d->depth % LEVELS_PER_STACK ? decode_tag(d, tag) : decode_deeper(d, tag);
     d->depth--;
     return done;
@@ -551,7 +564,7 @@ static bool decode_caught(decoder *d, lua_State *L)
     lua_pushlightuserdata(L, d);
     if (lua_pcall(L, 1, LUA_MULTRET, 0) != 0) {
         const char *why = lua_tostring(L, -1);
-        snprintf(d->text, sizeof d->text, "%s", why ? why : luaL_typename(L, -1));
+        snprintf(d->text, (size_t)TEXT_BYTES, "%s", why ? why : luaL_typename(L, -1));
         d->why = NULL;
         bad(d, d->text);
     }
@@ -572,6 +585,26 @@ static bool decode_rest(decoder *d, lua_State *L)
     return done;
 }
 
+/* The values from first on where they are plain data and few: nothing but out of memory can be raised then, and nothing
+ * would be lost. False, with all as it was: they are not, or they are malformed. */
+static bool decode_plain(decoder *d)
+{
+    if (d->shared || d->ref_count > 0 || d->left > PLAIN_BYTES) return false;
+    decoder before = *d;
+    int top = lua_gettop(d->L);
+    bool done = true;
+    d->plain = true;
+    for (uint64_t i = d->first; done && i < d->count; i++)
+        done = decode_value(d);
+    if (done) {
+        d->plain = false;
+        return true;
+    }
+    lua_settop(d->L, top);
+    *d = before;
+    return false;
+}
+
 static bool decode_roots(decoder *d, lua_State *L)
 {
     if (d->count > LUAI_MAXCSTACK - 20 || !lua_checkstack(L, (int)d->count + 16))
@@ -586,7 +619,7 @@ static bool decode_roots(decoder *d, lua_State *L)
             continue;
         }
         d->r.p = at;
-        bool all = decode_rest(d, L);
+        bool all = decode_plain(d) || decode_rest(d, L);
         d->L = L;
         return all;
     }
@@ -596,7 +629,8 @@ static bool decode_roots(decoder *d, lua_State *L)
 int lr_decode(lr_state *S, lua_State *L, const lr_value *message)
 {
     if (lr_value_is_empty(message)) return 0;
-    decoder d = {.S = S, .L = L, .r = lr_value_reader(message), .refs = lr_value_refs(message),
+    char text[TEXT_BYTES];
+    decoder d = {.S = S, .L = L, .text = text, .r = lr_value_reader(message), .refs = lr_value_refs(message),
                  .ref_count = lr_value_ref_count(message), .left = message->size_bytes};
     int top = lua_gettop(L);
     d.shared = d.r.end > d.r.p && (*d.r.p & LR_VALUE_SHARED);

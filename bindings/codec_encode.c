@@ -243,6 +243,20 @@ static bool encode_userdata(encoder *e, int index, const step *at)
 
 /* ---- tables --------------------------------------------------------------------------------------- */
 
+/* A number by its bits, nine bytes at most; whole ones below 128 in one. */
+static inline uint8_t *write_number(uint8_t *p, uint64_t bits)
+{
+    double v;
+    memcpy(&v, &bits, 8);
+    if (v >= 0 && v < 128 && v == (int)v && bits >> 63 == 0) {
+        *p = (uint8_t)(LR_TAG_SMALL | (int)v);
+        return p + 1;
+    }
+    *p = LR_TAG_NUMBER;
+    memcpy(p + 1, &bits, 8);
+    return p + 9;
+}
+
 /* The numbers at the head of the table's array; *count: how many. False: no memory. */
 static bool encode_numbers(encoder *e, int index, uint32_t *count)
 {
@@ -255,10 +269,8 @@ static bool encode_numbers(encoder *e, int index, uint32_t *count)
     *count = n;
     uint8_t *p = lr_builder_room(e->b, 9 * (size_t)n);
     if (!p) return false;
-    for (uint32_t i = 1; i <= n; i++, p += 9) {
-        *p = LR_TAG_NUMBER;
-        memcpy(p + 1, &array[i], 8);
-    }
+    for (uint32_t i = 1; i <= n; i++)
+        p = write_number(p, array[i]);
     lr_builder_commit(e->b, p);
     return true;
 }
@@ -290,10 +302,10 @@ static bool encode_fields(encoder *e, int index, const step *at)
         }
         if (lua_type(L, value) == LUA_TNUMBER) { /* without a call for the most common */
             double v = lua_tonumber(L, value);
+            uint64_t bits;
+            memcpy(&bits, &v, 8);
             if (!(p = lr_builder_room(e->b, 9))) return no_memory(e, at);
-            *p = LR_TAG_NUMBER;
-            memcpy(p + 1, &v, 8);
-            lr_builder_commit(e->b, p + 9);
+            lr_builder_commit(e->b, write_number(p, bits));
         } else if (!encode_value(e, value, &below)) {
             return false;
         }
@@ -587,7 +599,7 @@ static bool encode_deeper(encoder *e, int index, const step *at)
 
 static bool encode_level(encoder *e, int index, const step *at)
 {
-    if (!lua_checkstack(e->L, 16)) return no_memory(e, at);
+    if (e->depth % 4 == 1 && !lua_checkstack(e->L, 36)) return no_memory(e, at); /* for four levels */
     return lua_type(e->L, index) == LUA_TTABLE ? encode_table(e, index, at) : encode_function(e, index, at);
 }
 
