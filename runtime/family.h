@@ -1,9 +1,10 @@
 /* runtime/family.h - who started whom: what a cancel needs to know of ancestors, apart from their records.
  *
- * A task that starts its first child gets a node of its own, which its children hold. So a child that
- * lives long does not keep its parent's record and result, and a task whose result holds a future of its own child is no cycle. A node's
- * parent never changes: ancestors that have ended are passed over when the node is made, so that a chain
- * of tasks that each start the next keeps two nodes. Walks need no lock.
+ * A task that starts its first child gets a node of its own, which its children hold. So a child
+ * that lives long does not keep its parent's record and result, and a task whose result holds a
+ * future of its own child is no cycle. A node's parent never changes: ancestors that have ended are
+ * passed over when the node is made, so that a chain of tasks that each start the next keeps two
+ * nodes. Walks need no lock.
  * Owns: the nodes, counted. Thread: any; lr_family_of by the task's own. Blocks: never. */
 #ifndef RUNTIME_FAMILY_H
 #define RUNTIME_FAMILY_H

@@ -8,8 +8,9 @@
  * The word holds state, flags and a spin lock. Under the lock: the end (result, state), the list
  * of waiters. Without it: claiming (a compare-and-set from `queued`), reading the state.
  *
- * References: every future, every queue entry and every pending waiter of a dependent hold one count. The last one
- * frees result, arguments, function. Children hold their parent's node in the family (runtime/family.h), never the record.
+ * References: every future, every queue entry and every pending waiter of a dependent hold one
+ * count. The last one frees result, arguments, function. Children hold their parent's node in the
+ * family (runtime/family.h), never the record.
  * Thread: any, where not said otherwise. Blocks: for the spin lock only. */
 #ifndef RUNTIME_TASK_H
 #define RUNTIME_TASK_H
