@@ -81,6 +81,24 @@ static inline void *lr_deque_steal(lr_deque *d, bool *contended)
     return item;
 }
 
+/* The oldest items, at most half of what is in, oldest first; how many. Only where the owner does not pop while others
+ * steal: what lies between top and bottom is then the thieves' alone, and one step of top takes any number of it. */
+static inline int64_t lr_deque_steal_many(lr_deque *d, void **items, int64_t max, bool *contended)
+{
+    int64_t t = atomic_load_explicit(&d->top, memory_order_seq_cst);
+    int64_t b = atomic_load_explicit(&d->bottom, memory_order_seq_cst);
+    if (t >= b) return 0;
+    int64_t count = (b - t + 1) / 2 < max ? (b - t + 1) / 2 : max;
+    lr_deque_array *a = atomic_load_explicit(&d->array, memory_order_acquire);
+    for (int64_t i = 0; i < count; i++)
+        items[i] = atomic_load_explicit(&a->items[(t + i) & (a->capacity - 1)], memory_order_relaxed);
+    if (!atomic_compare_exchange_strong_explicit(&d->top, &t, t + count, memory_order_seq_cst, memory_order_relaxed)) {
+        *contended = true;
+        return 0;
+    }
+    return count;
+}
+
 /* Roughly how many items are in. Sequentially consistent: who looks after having said that it goes to sleep sees every
  * push whose pusher looked for sleepers before (runtime/pool.c). */
 static inline int64_t lr_deque_count(lr_deque *d)

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 
+#define TAKE_MAX 32         /* tasks that a worker takes from the script at once */
+#define SPIN_PAUSES 4       /* between two looks around */
 #define SPIN_NS 40000       /* an idle worker looks around that long before it sleeps */
 #define FAIR_TURNS 61       /* every so many turns the normal injection goes before the own deque */
 #define TIMER_TURNS 16      /* a busy worker looks at the clock every so many turns */
@@ -463,6 +465,24 @@ bool lr_pool_receive(lr_worker *w)
     return any;
 }
 
+/* From the script's deque, which its owner never pops: several at once, so that the line which it writes for each
+ * submit travels less often. The others into the own deque, the oldest to be next. */
+static lr_task *take_script_s(lr_worker *w, bool *contended)
+{
+    void *items[TAKE_MAX];
+    int64_t count = lr_deque_steal_many(&w->pool->workers[0].deque, items, TAKE_MAX, contended);
+    if (count == 0) return NULL;
+    for (int64_t i = count - 1; i > 0; i--)
+        if (!lr_deque_push(&w->deque, items[i])) queue_push(&w->pool->normal, items[i]);
+    if (count > 1) wake_one(w->pool);
+    return items[0];
+}
+
+static lr_task *steal_from(lr_worker *w, lr_worker *victim, bool *contended)
+{
+    return victim->has_loop ? lr_deque_steal(&victim->deque, contended) : take_script_s(w, contended);
+}
+
 static lr_task *steal(lr_worker *w)
 {
     lr_pool *p = w->pool;
@@ -475,7 +495,7 @@ static lr_task *steal(lr_worker *w)
         for (unsigned i = 0; i < count; i++) {
             lr_worker *victim = &p->workers[(start + i) % count];
             if (victim == w) continue;
-            lr_task *t = lr_deque_steal(&victim->deque, &contended);
+            lr_task *t = steal_from(w, victim, &contended);
             if (t) {
                 bump(&w->steals);
                 return t;
@@ -555,8 +575,9 @@ static bool spin(lr_worker *w)
     uint64_t timer = w->timer_count ? w->timers[0]->deadline_ns : LR_NEVER;
     bool found = false;
     do {
-        for (int i = 0; i < 32 && !(found = something_to_do(w)); i++)
-            lr_cpu_pause();
+        for (int i = 0; i < 8 && !(found = something_to_do(w)); i++)
+            for (int k = 0; k < SPIN_PAUSES; k++) /* each look takes a line from whoever submits */
+                lr_cpu_pause();
     } while (!found && lr_clock_ns() < (until < timer ? until : timer));
     atomic_store(&p->spinning, 0);
     return found;
