@@ -6,8 +6,9 @@
 #include "runtime/nodeloop.h"
 #include "tests/unit/test.h"
 
+#include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 static _Atomic uint64_t runs;
 static _Atomic bool gate;
@@ -30,12 +31,71 @@ static int until_cancelled(lr_call *call)
     return lr_return_nil(call);
 }
 
-static const lr_kernel_entry entries[] = {
-    {"add_one", add_one, "", "", {0}}, {"failing", failing, "", "", {0}},
-    {"until_cancelled", until_cancelled, "", "", {0}}};
-static lr_kernel kernels[3];
-static lr_fn *fns[3];
-static lr_kernel_set set = {.name = (char *)"test", .count = 3, .kernels = kernels};
+/* Ends only when so many run at once. */
+static _Atomic int met;
+
+static bool everybody_met(int how_many)
+{
+    atomic_fetch_add(&met, 1);
+    uint64_t deadline = lr_clock_ns() + 20 * LR_NS_PER_S;
+    while (atomic_load(&met) < how_many && lr_clock_ns() < deadline)
+        sched_yield();
+    return atomic_load(&met) >= how_many;
+}
+
+static int meet(lr_call *call)
+{
+    return everybody_met(3) ? lr_return_number(call, 1) : lr_fail(call, "nobody came");
+}
+
+static lr_task *submit(int k, double n);
+
+static int parent_of_two(lr_call *call);
+
+/* Bodies of the one kind run together, of the other alone. */
+static _Atomic int together, alone, trespasses;
+
+static void pause_shortly(void)
+{
+    for (int i = 0; i < 200; i++)
+        lr_cpu_pause();
+}
+
+static int among_others(lr_call *call)
+{
+    atomic_fetch_add(&together, 1);
+    if (atomic_load(&alone)) atomic_fetch_add(&trespasses, 1);
+    pause_shortly();
+    if (atomic_load(&alone)) atomic_fetch_add(&trespasses, 1);
+    atomic_fetch_sub(&together, 1);
+    return lr_return_nil(call);
+}
+
+static int all_alone(lr_call *call)
+{
+    if (atomic_fetch_add(&alone, 1) || atomic_load(&together)) atomic_fetch_add(&trespasses, 1);
+    pause_shortly();
+    if (atomic_load(&together)) atomic_fetch_add(&trespasses, 1);
+    atomic_fetch_sub(&alone, 1);
+    return lr_return_nil(call);
+}
+
+enum { ADD_ONE, FAILING, UNTIL_CANCELLED, MEET, PARENT_OF_TWO, AMONG_OTHERS, ALL_ALONE, FUNCTIONS };
+
+static const lr_kernel_entry entries[FUNCTIONS] = {
+    [ADD_ONE] = {"add_one", add_one, "", "", {0}},
+    [FAILING] = {"failing", failing, "", "", {0}},
+    [UNTIL_CANCELLED] = {"until_cancelled", until_cancelled, "", "", {0}},
+    [MEET] = {"meet", meet, "", "", {0}},
+    [PARENT_OF_TWO] = {"parent_of_two", parent_of_two, "", "", {0}},
+    [AMONG_OTHERS] = {"among_others", among_others, "", "", {0}},
+    [ALL_ALONE] = {"all_alone", all_alone, "", "", {0}},
+};
+static lr_kernel kernels[FUNCTIONS];
+static lr_fn *fns[FUNCTIONS];
+static lr_kernel_set set = {.name = (char *)"test", .count = FUNCTIONS, .kernels = kernels};
+
+#define WORKERS 3
 
 static void no_run(struct lr_worker *w, lr_task *t) { (void)w, (void)t, abort(); }
 static void no_resume(struct lr_worker *w, lr_park *p) { (void)w, (void)p, abort(); }
@@ -44,7 +104,7 @@ static const lr_runner runner = {no_run, no_resume, no_close, no_close};
 
 static lr_pool pool;
 static lr_resource_names names;
-static uint64_t next_id;
+static _Atomic uint64_t next_id;
 
 static int start(void **state)
 {
@@ -55,9 +115,9 @@ static int start(void **state)
     lr_resource_names_init(&names);
     lr_nodeloop_config config = {.node = lr_id_from_seed(1), .job = lr_id_from_seed(2), .job_name = "t",
         .names = &names};
-    config.capacity.amount[LR_RESOURCE_CPU] = 2 * LR_AMOUNT_ONE;
+    config.capacity.amount[LR_RESOURCE_CPU] = WORKERS * LR_AMOUNT_ONE;
     lr_nodeloop_init(&pool, &config);
-    return lr_pool_start(&pool, 2, &runner, message, sizeof message) ? 0 : -1;
+    return lr_pool_start(&pool, WORKERS, &runner, message, sizeof message) ? 0 : -1;
 }
 
 static int stop(void **state)
@@ -84,7 +144,7 @@ static lr_task *make(int k, lr_task *const *inputs, uint32_t count, double n, lr
     }
     assert_true(lr_builder_finish(&b, &args));
     lr_builder_fini(&b);
-    lr_task *t = lr_task_new(fns[k], NULL, lr_id_child(lr_id_from_seed(3), next_id++), &args, 1);
+    lr_task *t = lr_task_new(fns[k], NULL, lr_id_child(lr_id_from_seed(3), atomic_fetch_add(&next_id, 1)), &args, 1);
     assert_non_null(t);
     if (!count && !options) return t;
     t->extra = lr_extra_new(options, count);
@@ -98,6 +158,7 @@ static lr_task *make(int k, lr_task *const *inputs, uint32_t count, double n, lr
         t->extra->spec = malloc(sizeof *t->extra->spec);
         lr_spec_init(t->extra->spec, t->id, lr_id_from_seed(2), "t");
         t->extra->spec->priority = options->priority;
+        t->extra->spec->need = options->need;
         t->extra->spec->runtime = t;
         flags |= LR_TASK_MACHINE;
     }
@@ -215,8 +276,8 @@ static void timeouts_are_kept(void **state)
 static void cancelled_before_it_runs(void **state)
 {
     (void)state;
-    lr_task *blockers[2];
-    for (int i = 0; i < 2; i++) {
+    lr_task *blockers[WORKERS];
+    for (int i = 0; i < WORKERS; i++) {
         atomic_store(&gate, false);
         blockers[i] = submit(2, 0);
         while (!atomic_load(&gate))
@@ -225,7 +286,7 @@ static void cancelled_before_it_runs(void **state)
     uint64_t before = atomic_load(&runs);
     lr_task *t = submit(0, 0);
     lr_pool_cancel(&pool, t, LR_ERR_CANCELLED, "enough");
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < WORKERS; i++) {
         lr_pool_cancel(&pool, blockers[i], LR_ERR_CANCELLED, "enough");
         lr_task_release(blockers[i]);
     }
@@ -256,6 +317,116 @@ static void by_the_machine(void **state)
     lr_options_release(o);
 }
 
+static int parent_of_two(lr_call *call)
+{
+    lr_task_release(submit(MEET, 0));
+    lr_task_release(submit(MEET, 0));
+    return meet(call);
+}
+
+static bool drained(void) { return lr_pool_drain(&pool, lr_clock_ns() + 30 * LR_NS_PER_S); }
+
+/* A push finds somebody who looks for work and so wakes nobody, and that one takes something else. A worker that sleeps
+ * must take it nevertheless: the pusher is busy. */
+static void every_push_is_taken_up(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2000; i++) {
+        atomic_store(&met, 0);
+        lr_task *t = submit(PARENT_OF_TWO, 0);
+        assert_int_equal(wait_for(t, 30), LR_PARK_READY);
+        assert_int_equal(lr_task_state_of(t), LR_TASK_READY);
+        lr_task_release(t);
+        assert_true(drained());
+    }
+}
+
+/* Tasks that want all cpus keep all others out, and each other, and leave nobody standing aside. */
+static void cpus_for_one_alone(void **state)
+{
+    (void)state;
+    lr_options *o = lr_options_new();
+    o->cpu = WORKERS;
+    o->need.amount[LR_RESOURCE_CPU] = WORKERS * LR_AMOUNT_ONE;
+    lr_options_finish(o);
+    for (int i = 0; i < 3000; i++) {
+        lr_task *t = i % 10 == 0 ? make(ALL_ALONE, NULL, 0, 0, o) : make(AMONG_OTHERS, NULL, 0, 0, NULL);
+        lr_task_retain(t);
+        lr_pool_submit(lr_self, t);
+        if (i % 50 == 0) lr_pool_cancel(&pool, t, LR_ERR_CANCELLED, "enough");
+        lr_task_release(t);
+    }
+    assert_true(drained());
+    assert_int_equal(atomic_load(&trespasses), 0);
+    pthread_mutex_lock(&pool.hold.lock);
+    assert_int_equal(pool.hold.granted, 0);
+    assert_null(pool.hold.first);
+    pthread_mutex_unlock(&pool.hold.lock);
+    lr_options_release(o);
+}
+
+/* Cancels from a thread that is no worker, while the tasks run, end, and free their dependents. */
+#define RACED 400
+static lr_task *raced[RACED];
+static _Atomic int published;
+
+static void *cancel_some(void *unused)
+{
+    for (int i = 0; i < RACED; i++) {
+        while (atomic_load(&published) <= i)
+            sched_yield();
+        if (i % 3 == 0) lr_pool_cancel(&pool, raced[i], LR_ERR_CANCELLED, "raced");
+    }
+    return unused;
+}
+
+static void cancels_race_with_ends(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 25; round++) {
+        pthread_t thread;
+        atomic_store(&published, 0);
+        assert_int_equal(pthread_create(&thread, NULL, cancel_some, NULL), 0);
+        for (int i = 0; i < RACED; i++) {
+            raced[i] = i % 5 == 4 ? make(ADD_ONE, &raced[i - 1], 1, 0, NULL) : make(ADD_ONE, NULL, 0, i, NULL);
+            lr_task_retain(raced[i]);
+            lr_task_retain(raced[i]);
+            lr_pool_submit(lr_self, raced[i]);
+            atomic_fetch_add(&published, 1);
+        }
+        for (int i = 0; i < RACED; i++) {
+            assert_int_equal(wait_for(raced[i], 30), LR_PARK_READY);
+            lr_task_state end = lr_task_state_of(raced[i]);
+            bool may_fail = i % 3 == 0 || (i % 5 == 4 && (i - 1) % 3 == 0);
+            assert_true(end == LR_TASK_READY || may_fail);
+            if (end == LR_TASK_READY && i % 5 != 4) assert_true(number_of(raced[i]) == i + 1);
+            lr_task_set(raced[i], LR_TASK_SEEN);
+        }
+        pthread_join(thread, NULL);
+        for (int i = 0; i < RACED; i++) {
+            lr_task_release(raced[i]);
+            lr_task_release(raced[i]);
+        }
+        assert_true(drained());
+    }
+}
+
+/* A wait's time runs out as its task ends: one of the two wins, and nothing of the other is left. */
+static void timeouts_race_with_ends(void **state)
+{
+    (void)state;
+    int in_time = 0;
+    enum { COUNT = 4000 };
+    for (int i = 0; i < COUNT; i++) {
+        lr_task *t = submit(ADD_ONE, i);
+        if (wait_for(t, 1e-6 * (i % 40)) == LR_PARK_READY) in_time++;
+        assert_int_equal(wait_for(t, 30), LR_PARK_READY);
+        assert_true(number_of(t) == i + 1);
+        lr_task_release(t);
+    }
+    assert_in_range(in_time, 0, COUNT);
+}
+
 static void counts_agree(void **state)
 {
     (void)state;
@@ -265,9 +436,24 @@ static void counts_agree(void **state)
     assert_int_equal(c.submitted, c.finished);
 }
 
+/* The pool ends while tasks are queued, wait for others, and run. */
+static void ends_with_work_queued(void **state)
+{
+    for (int i = 0; i < 30; i++) {
+        assert_int_equal(start(state), 0);
+        for (int k = 0; k < 100; k++) {
+            lr_task *t = submit(k % 10 == 0 ? UNTIL_CANCELLED : ADD_ONE, k), *next = make(ADD_ONE, &t, 1, 0, NULL);
+            lr_pool_submit(lr_self, next);
+            lr_task_release(t);
+        }
+        lr_pool_cancel_all(&pool);
+        assert_int_equal(stop(state), 0);
+    }
+}
+
 int main(void)
 {
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < FUNCTIONS; i++) {
         kernels[i] = (lr_kernel){.entry = &entries[i], .set = &set, .name = (char *)entries[i].name,
             .site = (char *)"test"};
         fns[i] = lr_fn_new_kernel(entries[i].name, &kernels[i]);
@@ -276,7 +462,11 @@ int main(void)
         cmocka_unit_test(one_task),          cmocka_unit_test(many_tasks),
         cmocka_unit_test(a_chain),           cmocka_unit_test(failing_input),
         cmocka_unit_test(timeouts_are_kept), cmocka_unit_test(cancelled_before_it_runs),
-        cmocka_unit_test(by_the_machine),    cmocka_unit_test(counts_agree),
+        cmocka_unit_test(by_the_machine),    cmocka_unit_test(every_push_is_taken_up),
+        cmocka_unit_test(cpus_for_one_alone), cmocka_unit_test(cancels_race_with_ends),
+        cmocka_unit_test(timeouts_race_with_ends), cmocka_unit_test(counts_agree),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    const struct CMUnitTest lives[] = {cmocka_unit_test(ends_with_work_queued)};
+    int failed = cmocka_run_group_tests(tests, start, stop);
+    return failed + cmocka_run_group_tests(lives, NULL, NULL);
 }
