@@ -227,7 +227,7 @@ static int integer_of_number(call *c, int position, double v, int64_t *out)
     if (!(v == floor(v)))
         return record(c, LR_ERR_KERNEL_ERROR, "argument %d: an integer wanted, %.14g given",
                       position, v);
-    if (!(v >= -0x1p63 && v < 0x1p63))
+    if (v < -9223372036854775808.0 || v >= 9223372036854775808.0)
         return record(c, LR_ERR_KERNEL_ERROR,
                       "argument %d: an integer that fits an int64 wanted, %.14g given", position, v);
     *out = (int64_t)v;

@@ -46,7 +46,7 @@ void lr_local_queue(lr_local *local, lr_spec *spec)
 {
     for (int i = 0; i < LR_RESOURCE_COUNT; i++)
         LR_ASSERT(spec->need.amount[i] >= 0);
-    LR_ASSERT(spec->priority <= 0 || spec->priority >= 0); /* not NaN */
+    LR_ASSERT(!__builtin_isnan(spec->priority));
     spec->hold = hold_of(spec);
     lr_ready_add(&local->ready, spec);
 }

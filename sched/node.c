@@ -105,7 +105,7 @@ static void emit_one(lr_node *n, lr_spec *spec, lr_actions *out)
 {
     static const lr_action_kind kinds[] = {LR_ACTION_TASK_START, LR_ACTION_TASK_FAIL,
                                            LR_ACTION_TASK_TIMEOUT, LR_ACTION_TASK_RELEASE};
-    for (uint8_t i = 0; i < LR_COUNT(kinds); i++) {
+    for (size_t i = 0; i < LR_COUNT(kinds); i++) {
         if (!(spec->owed >> i & 1)) continue;
         paid(n, spec, (uint8_t)(1u << i));
         lr_action *a = emit(out, kinds[i]);

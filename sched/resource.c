@@ -76,7 +76,7 @@ static void text_amount(lr_text *t, int64_t amount)
     uint64_t rest = size % LR_AMOUNT_ONE;
     if (rest == 0) return;
     lr_text_string(t, ".");
-    for (uint64_t place = LR_AMOUNT_ONE / 10; rest > 0; place /= 10) {
+    for (uint64_t place = LR_AMOUNT_ONE / 10; place > 0 && rest > 0; place /= 10) {
         lr_text_u64(t, rest / place);
         rest %= place;
     }

@@ -24,7 +24,7 @@ void lr_text_string(lr_text *t, const char *string)
 void lr_text_line(lr_text *t, const char *string, size_t length)
 {
     for (size_t i = 0; i < length && string[i]; i++)
-        add(t, (unsigned char)string[i] < 32 || string[i] == 127 ? ' ' : string[i]);
+        add(t, (char)((unsigned char)string[i] < 32 || string[i] == 127 ? ' ' : string[i]));
 }
 
 void lr_text_u64(lr_text *t, uint64_t number)
@@ -52,7 +52,7 @@ void lr_text_seconds(lr_text *t, uint64_t ns)
     uint64_t rest = ns % 1000000000u;
     if (rest == 0) return;
     add(t, '.');
-    for (uint64_t place = 100000000u; rest > 0; place /= 10) {
+    for (uint64_t place = 100000000u; place > 0 && rest > 0; place /= 10) {
         add(t, (char)('0' + rest / place));
         rest %= place;
     }
