@@ -1,6 +1,6 @@
 -- The object store as Lua sees it: what is shared, what is full, what garbage holds, what is left behind.
 --
--- Programs with a store of their own size are started here (child): 400 MB, and objects of 80 MB.
+-- Programs with a store of their own size are started here (child): 100 MB, and objects of 20 MB.
 local lr = require "luarun"
 local ffi = require "ffi"
 local here = arg[0]:match("^(.*/)") or "./"
@@ -44,7 +44,7 @@ static int make(lr_call *call)
 }
 LR_KERNELS({"make", make, NULL, NULL, {0}})
 ]=]}
-local MB80 = 80 * 1000 * 1000
+local MB20 = 20 * 1000 * 1000
 ]]
 
 local count = 0
@@ -58,7 +58,7 @@ local function script(source)
 end
 
 local function child(source, options)
-  return sh(("timeout 100 %s %s %s"):format(quote(program), options or "--workers 2 --store-bytes 400000000",
+  return sh(("timeout 100 %s %s %s"):format(quote(program), options or "--workers 2 --store-bytes 100000000",
     quote(script(source))))
 end
 
@@ -94,12 +94,12 @@ end)
 
 test("a string over the threshold is stored once, however many tasks get it", function()
   local out, status = child([[
-local s = ("x"):rep(150e6)
+local s = ("x"):rep(40e6)
 local f = lr.put(s)
 local length = lr.remote(function(text) return #text end)
 local futures = {}
-for i = 1, 20 do futures[i] = length(f) end -- 3 GB, if each had its own
-for i = 1, 20 do assert(futures[i]:get() == 150e6) end
+for i = 1, 20 do futures[i] = length(f) end -- 800 MB, if each had its own
+for i = 1, 20 do assert(futures[i]:get() == 40e6) end
 print "done"
 ]])
   eq(status, 0, out)
@@ -110,25 +110,25 @@ end)
 
 test("what only garbage holds makes room, whoever's garbage it is", function()
   local patterns = {
-    ["a kernel's results, got and dropped"] = "for _ = 1, 12 do k.make(MB80):get() end",
-    ["futures dropped without a look"] = "for i = 1, 12 do k.make(MB80) if i % 3 == 0 then k.make(1):get() end end",
+    ["a kernel's results, got and dropped"] = "for _ = 1, 12 do k.make(MB20):get() end",
+    ["futures dropped without a look"] = "for i = 1, 12 do k.make(MB20) if i % 3 == 0 then k.make(1):get() end end",
     ["a task's results"] = "local f = lr.remote(function(n) return lr.tensor('u8', n) end)\n"
-      .. "for _ = 1, 12 do f(MB80):get() end",
+      .. "for _ = 1, 12 do f(MB20):get() end",
     ["tensors made in a task"] = "local f = lr.remote(function(n) for _ = 1, 12 do lr.tensor('u8', n) end end)\n"
-      .. "f(MB80):get()",
-    ["values put"] = "local t = lr.tensor('u8', MB80)\nfor _ = 1, 12 do lr.put(t) end",
-    ["values put and got"] = "local t = lr.tensor('u8', MB80)\nfor _ = 1, 12 do lr.put(t):get() end",
-    ["strings put"] = "local s = ('x'):rep(MB80)\nfor _ = 1, 12 do lr.put(s) end",
-    ["arguments"] = "local t = lr.tensor('u8', MB80)\nlocal f = lr.remote(function(x) return #x end)\n"
-      .. "for _ = 1, 12 do assert(f(t):get() == MB80) end",
+      .. "f(MB20):get()",
+    ["values put"] = "local t = lr.tensor('u8', MB20)\nfor _ = 1, 12 do lr.put(t) end",
+    ["values put and got"] = "local t = lr.tensor('u8', MB20)\nfor _ = 1, 12 do lr.put(t):get() end",
+    ["strings put"] = "local s = ('x'):rep(MB20)\nfor _ = 1, 12 do lr.put(s) end",
+    ["arguments"] = "local t = lr.tensor('u8', MB20)\nlocal f = lr.remote(function(x) return #x end)\n"
+      .. "for _ = 1, 12 do assert(f(t):get() == MB20) end",
     ["results got inside tasks"] = "local f = lr.remote(function(make, n) for _ = 1, 8 do make(n):get() end end)\n"
-      .. "local a, b = f(k.make, MB80), f(k.make, MB80)\na:get() b:get()",
-    ["kernels in place"] = "for _ = 1, 12 do k.make:here(MB80) end",
-    ["in a coroutine of the script's"] = "coroutine.wrap(function() for _ = 1, 12 do k.make(MB80):get() end end)()",
+      .. "local a, b = f(k.make, MB20), f(k.make, MB20)\na:get() b:get()",
+    ["kernels in place"] = "for _ = 1, 12 do k.make:here(MB20) end",
+    ["in a coroutine of the script's"] = "coroutine.wrap(function() for _ = 1, 12 do k.make(MB20):get() end end)()",
   }
   for name, source in pairs(patterns) do
     for _, workers in ipairs{1, 2} do
-      local out, status = child(source .. "\nprint 'done'", "--store-bytes 400000000 --workers " .. workers)
+      local out, status = child(source .. "\nprint 'done'", "--store-bytes 100000000 --workers " .. workers)
       eq({out, status}, {"done\n", 0}, name)
     end
   end
@@ -137,57 +137,57 @@ end)
 test("full of what is still held: the error names totals and the largest; then it works again", function()
   local out, status = child([[
 local held = {}
-local t = lr.tensor("u8", 50e6)
-for i = 1, 4 do held[i] = k.make(MB80) held[i]:get() end
-local done, err = k.make(MB80):pget()
+local t = lr.tensor("u8", 12.5e6)
+for i = 1, 4 do held[i] = k.make(MB20) held[i]:get() end
+local done, err = k.make(MB20):pget()
 print(done, err.code, err.message)
-print(select(2, pcall(lr.tensor, "u8", MB80)))
+print(select(2, pcall(lr.tensor, "u8", MB20)))
 print(select(2, pcall(lr.put, t)).message)
-print(select(2, pcall(lr.put, ("s"):rep(MB80))).message)
+print(select(2, pcall(lr.put, ("s"):rep(MB20))).message)
 held[4] = nil
-print(#k.make(MB80):get())
+print(#k.make(MB20):get())
 lr.free(held[3])
-print(#k.make(60e6):get(), #t)
+print(#k.make(15e6):get(), #t)
 ]])
   eq(status, 0, out)
   local lines = {}
   for line in out:gmatch("[^\n]+") do lines[#lines + 1] = line end
-  local holders = "; largest: 80.0 MB (tensor from kernel maker.make), 80.0 MB (tensor from kernel maker.make), "
-    .. "80.0 MB (tensor from kernel maker.make), ..."
-  eq(lines[1], "false\tout_of_memory\tmaker.make: result 1: object store full: 80.0 MB asked, 370.0 of 400.0 MB in use by "
+  local holders = "; largest: 20.0 MB (tensor from kernel maker.make), 20.0 MB (tensor from kernel maker.make), "
+    .. "20.0 MB (tensor from kernel maker.make), ..."
+  eq(lines[1], "false\tout_of_memory\tmaker.make: result 1: object store full: 20.0 MB asked, 92.5 of 100.0 MB in use by "
     .. "5 objects" .. holders)
-  eq(lines[2], "object store full: 80.0 MB asked, 370.0 of 400.0 MB in use by 5 objects" .. holders)
-  ok(lines[3]:find("object store full: 50.0 MB asked, 370.0 of 400.0 MB in use by 5 objects" .. holders, 1, true), out)
-  ok(lines[4]:find("object store full: 80.0 MB asked, 370.0 of 400.0 MB in use by 5 objects" .. holders, 1, true), out)
-  eq(lines[5], "80000000")
-  eq(lines[6], "60000000\t50000000")
+  eq(lines[2], "object store full: 20.0 MB asked, 92.5 of 100.0 MB in use by 5 objects" .. holders)
+  ok(lines[3]:find("object store full: 12.5 MB asked, 92.5 of 100.0 MB in use by 5 objects" .. holders, 1, true), out)
+  ok(lines[4]:find("object store full: 20.0 MB asked, 92.5 of 100.0 MB in use by 5 objects" .. holders, 1, true), out)
+  eq(lines[5], "20000000")
+  eq(lines[6], "15000000\t12500000")
 end)
 
 test("the site names the line that made a tensor", function()
   local out = child([[
-local a = lr.tensor("u8", 300e6)
-local done, err = pcall(lr.tensor, "u8", 200e6)
+local a = lr.tensor("u8", 75e6)
+local done, err = pcall(lr.tensor, "u8", 50e6)
 print(err, #a)
 ]])
-  ok(out:find("object store full: 200.0 MB asked, 300.0 of 400.0 MB in use by 1 objects; largest: 300.0 MB (tensor made at "
+  ok(out:find("object store full: 50.0 MB asked, 75.0 of 100.0 MB in use by 1 objects; largest: 75.0 MB (tensor made at "
     .. scratch .. "/script" .. count .. ".lua:15)", 1, true), out)
 end)
 
 test("what can never fit is refused at once", function()
   local out = child([[
-print(select(2, pcall(lr.tensor, "u8", 401e6)))
-print(select(2, k.make(401e6):pget()).message)
+print(select(2, pcall(lr.tensor, "u8", 101e6)))
+print(select(2, k.make(101e6):pget()).message)
 ]])
-  eq(out, "401.0 MB asked: this can never fit the object store, whose capacity is 400.0 MB (--store-bytes)\n"
-    .. "maker.make: result 1: 401.0 MB asked: this can never fit the object store, whose capacity is 400.0 MB "
+  eq(out, "101.0 MB asked: this can never fit the object store, whose capacity is 100.0 MB (--store-bytes)\n"
+    .. "maker.make: result 1: 101.0 MB asked: this can never fit the object store, whose capacity is 100.0 MB "
     .. "(--store-bytes)\n")
 end)
 
 test("the end is quick while kernels find no room", function()
   local out, status = child([[
 local held = {}
-for i = 1, 4 do held[i] = k.make(MB80) held[i]:get() end
-for i = 1, 100 do k.make(MB80) end
+for i = 1, 4 do held[i] = k.make(MB20) held[i]:get() end
+for i = 1, 100 do k.make(MB20) end
 os.exit(0)
 ]])
   eq(status, 0, out)
@@ -204,12 +204,12 @@ local function resident()
     if kb then return tonumber(kb) / 1000 end
   end
 end
-local t = lr.tensor("u8", MB80):fill(1)
+local t = lr.tensor("u8", MB20):fill(1)
 for _ = 1, 3 do lr.free(lr.put(t)) end
 local before = resident()
 for _ = 1, 50 do lr.free(lr.put(t)) end
 print(resident() - before < 20)
-]], "--workers 2 --store-bytes 4000000000")
+]], "--workers 2 --store-bytes 1000000000")
   eq({out, status}, {"true\n", 0})
 end)
 
@@ -218,7 +218,7 @@ test("a large shared tensor is decoded again and again without full collections"
   local out, status = child([[
 local heap = {}
 for i = 1, 1e6 do heap[i] = {} end
-local f = lr.put(lr.tensor("u8", MB80))
+local f = lr.put(lr.tensor("u8", MB20))
 local start = os.clock()
 for _ = 1, 1000 do f:get() end
 print(os.clock() - start < 5, #heap)
@@ -229,15 +229,15 @@ end)
 -- ---- ends -----------------------------------------------------------------------------------------------------
 
 test("nothing is left in /dev/shm, however it ends; two programs have a store each", function()
-  local big = "local t = lr.put(lr.tensor('u8', 150e6))\n"
+  local big = "local t = lr.put(lr.tensor('u8', 40e6))\n"
   for tail, status in pairs{[""] = 0, ["os.exit(3)"] = 3, ["error 'x'"] = 1} do
     local out, got = child(big .. tail)
     eq(got, status, out)
   end
   local path = script(big .. "io.open(arg[1], 'w'):close()\nwhile true do lr.sleep(0.01) end")
   local out, status = sh(([[
-%s --store-bytes 400000000 %s %s/a & a=$!
-%s --store-bytes 400000000 %s %s/b & b=$!
+%s --store-bytes 100000000 %s %s/a & a=$!
+%s --store-bytes 100000000 %s %s/b & b=$!
 i=0
 while { [ ! -e %s/a ] || [ ! -e %s/b ]; } && [ $i -lt 1000 ]; do sleep 0.02; i=$((i+1)); done
 kill -INT $a; wait $a; ra=$?
