@@ -1,8 +1,8 @@
 -- Kernels beside Lua tasks: luarun bench/kernel.lua [TASKS [ROUNDS]]
 --
--- Empty tasks are submitted from the script and got, all of one kind in a batch; the kinds take turns, so that what disturbs the
--- machine disturbs all. Printed: the best batch of each as nanoseconds a task, and the rates as ratios. Wanted: an empty kernel
--- with a tensor argument at 0.8 of an empty Lua task's rate or more.
+-- Empty tasks are submitted from the script and got, all of one kind in a batch; the kinds take turns, so that what
+-- disturbs the machine disturbs all. Printed: the best batch of each as nanoseconds a task, and the rates as ratios.
+-- Wanted: an empty kernel with a tensor argument at 0.8 of an empty Lua task's rate or more.
 local lr = require "luarun"
 
 local tasks, rounds = tonumber(arg[1]) or 50000, tonumber(arg[2]) or 15

@@ -1,5 +1,7 @@
 #include "bindings/plain.h"
 
+#include "bindings/handles.h"
+
 #include <math.h>
 
 #define NUMBER_BYTES 9
@@ -27,6 +29,78 @@ static uint8_t *write_string(uint8_t *p, const uint8_t *end, lua_State *L, int i
     return p + 2 + length;
 }
 
+/* NULL: it is no plain value, or does not fit. */
+static inline uint8_t *write_plain(uint8_t *p, const uint8_t *end, lua_State *L, int index, int type)
+{
+    if (end - p < NUMBER_BYTES) return NULL;
+    if (type == LUA_TNUMBER) return write_number(p, lua_tonumber(L, index));
+    if (type == LUA_TSTRING) return write_string(p, end, L, index);
+    if (type == LUA_TBOOLEAN) {
+        *p = lua_toboolean(L, index) ? LR_TAG_TRUE : LR_TAG_FALSE;
+        return p + 1;
+    }
+    if (type != LUA_TNIL) return NULL;
+    *p = LR_TAG_NIL;
+    return p + 1;
+}
+
+/* NULL: it does not fit. */
+static uint8_t *write_tensor(uint8_t *p, const uint8_t *end, const lr_tensor_ud *t, unsigned ref)
+{
+    static const uint8_t element_bytes[LR_DTYPE_COUNT] = {4, 8, 1, 1, 4, 8};
+    int64_t offset_bytes = t->view.count ? (const char *)t->view.data - (const char *)t->buffer->data : 0;
+    if (end - p < 4 + LR_VARINT_MAX * (t->view.rank + 1)) return NULL;
+    *p++ = LR_TAG_TENSOR;
+    *p++ = (uint8_t)t->view.dtype;
+    *p++ = (uint8_t)t->view.rank;
+    for (int i = 0; i < t->view.rank; i++)
+        p = lr_write_varint(p, (uint64_t)t->view.shape[i]);
+    p = lr_write_varint(p, (uint64_t)(offset_bytes / element_bytes[t->view.dtype]));
+    *p++ = (uint8_t)ref;
+    return p;
+}
+
+/* Moves what was written to bytes into *out, behind its references. False: it does not fit. */
+static bool place(lr_value *out, const uint8_t *bytes, size_t size_bytes, lr_object *const *refs, unsigned ref_count)
+{
+    size_t ref_bytes = ref_count * sizeof refs[0];
+    if (ref_bytes + size_bytes > LR_VALUE_INLINE) return false;
+    memcpy(out->u.bytes, (const void *)refs, ref_bytes);
+    memcpy(out->u.bytes + ref_bytes, bytes, size_bytes);
+    for (unsigned i = 0; i < ref_count; i++)
+        lr_object_retain(refs[i]);
+    out->size_bytes = (uint32_t)size_bytes;
+    out->ref_count_small = (uint16_t)ref_count;
+    out->form = 1;
+    out->plain = false;
+    return true;
+}
+
+/* The same with tensors among the values that are shared already, so that only a reference goes. */
+static bool encode_tensors(lua_State *L, int first, int count, lr_value *out)
+{
+    uint8_t bytes[128], *p = bytes;
+    const uint8_t *end = bytes + sizeof bytes;
+    lr_object *refs[LR_PLAIN_COUNT_MAX];
+    unsigned ref_count = 0;
+    *p++ = LR_VALUE_VERSION;
+    *p++ = (uint8_t)count;
+    for (int i = first; i < first + count; i++) {
+        int type = lua_type(L, i);
+        lr_tensor_ud *t = type == LUA_TUSERDATA ? lr_test_tensor(L, i) : NULL;
+        if (!t) {
+            p = write_plain(p, end, L, i, type);
+        } else if (lr_buffer_is_sealed(t->buffer)) {
+            p = write_tensor(p, end, t, ref_count);
+            refs[ref_count++] = &t->buffer->base;
+        } else {
+            return false; /* it will be copied */
+        }
+        if (!p) return false;
+    }
+    return place(out, bytes, (size_t)(p - bytes), refs, ref_count);
+}
+
 bool lr_plain_encode(lua_State *L, int first, int count, lr_value *out)
 {
     uint8_t *p = out->u.bytes;
@@ -35,19 +109,10 @@ bool lr_plain_encode(lua_State *L, int first, int count, lr_value *out)
     *p++ = LR_VALUE_VERSION;
     *p++ = (uint8_t)count;
     for (int i = first; i < first + count; i++) {
-        if (end - p < NUMBER_BYTES) return false;
         int type = lua_type(L, i);
-        if (type == LUA_TNUMBER) {
-            p = write_number(p, lua_tonumber(L, i));
-        } else if (type == LUA_TSTRING) {
-            if (!(p = write_string(p, end, L, i))) return false;
-        } else if (type == LUA_TBOOLEAN) {
-            *p++ = lua_toboolean(L, i) ? LR_TAG_TRUE : LR_TAG_FALSE;
-        } else if (type == LUA_TNIL) {
-            *p++ = LR_TAG_NIL;
-        } else {
-            return false;
-        }
+        if (type == LUA_TUSERDATA) return encode_tensors(L, first, count, out);
+        p = write_plain(p, end, L, i, type);
+        if (!p) return false;
     }
     out->size_bytes = (uint32_t)(p - out->u.bytes);
     out->ref_count_small = 0;

@@ -1,5 +1,6 @@
 /* bindings/plain.h - the short way for plain values: numbers, booleans, nils and short strings that fit
- * inside an lr_value. Most arguments and results are such.
+ * inside an lr_value. Most arguments and results are such. Shared tensors may be among what is written: such a
+ * message fits too, but is read in the usual way.
  *
  * The bytes are those of any message (sched/value.h), so that whoever reads messages reads these too; the mark
  * lr_value.plain says that they were written here, in this process, and can be read without checks.
@@ -7,14 +8,10 @@
 #ifndef BINDINGS_PLAIN_H
 #define BINDINGS_PLAIN_H
 
-#include "runtime/value.h"
+#include "bindings/state.h"
 
-#include <lua.h>
-
-#define LR_PLAIN_COUNT_MAX 8 /* fewer than Lua guarantees to have room for */
-
-/* Writes the count values at L's indices first... False: they are not all plain, or do not fit; *out is then
- * untouched but for its bytes. */
+/* Writes the count values at L's indices first... False: they are not all plain or shared tensors, or do not fit; *out
+ * is then untouched but for its bytes. */
 bool lr_plain_encode(lua_State *L, int first, int count, lr_value *out);
 
 /* How many values a plain message has. */

@@ -38,6 +38,7 @@ typedef struct call {
     uint64_t stream[4];
     uint32_t span_depth;
     bool failed, streaming;
+    bool plain; /* all results so far can be read in the short way: lr_value.plain */
     argument few[FEW];
 } call;
 
@@ -377,6 +378,7 @@ static int api_return_integer(lr_call *lc, int64_t v)
     call *c = call_of(lc);
     if (v >= -EXACT && v <= EXACT) return api_return_number(lc, (double)v);
     c->result_count++;
+    c->plain = false;
     lr_builder_u8(c->ctx->builder, LR_TAG_INT64);
     lr_builder_bytes(c->ctx->builder, &v, sizeof v);
     return LR_OK;
@@ -430,6 +432,7 @@ static int api_return_string(lr_call *lc, const char *bytes, size_t length_bytes
         return record(c, LR_ERR_KERNEL_ERROR,
                       "result %llu: the kernel returned a string of %zu bytes at %p",
                       (unsigned long long)c->result_count, length_bytes, (const void *)bytes);
+    if (length_bytes >= 128) c->plain = false;
     if (length_bytes > BLOB_BYTES) return return_blob(c, bytes, length_bytes);
     lr_builder_string(c->ctx->builder, bytes, length_bytes);
     return LR_OK;
@@ -494,6 +497,7 @@ static int api_return_tensor(lr_call *lc, int dtype, int rank, const int64_t *sh
     int64_t count = 0;
     uint32_t ref;
     c->result_count++;
+    c->plain = false;
     if (!out) return record(c, LR_ERR_KERNEL_ERROR, "lr_return_tensor: no place for the view");
     if (measure(c, dtype, rank, shape, &count)) return LR_ERR;
     lr_buffer *b = result_buffer(c, (uint64_t)count * dtype_bytes[dtype], &ref);
@@ -739,7 +743,10 @@ static void finish(call *c, lr_value *result)
         write_count(b, c->result_count);
         for (uint32_t i = 0; i < b->ref_count; i++)
             lr_buffer_seal(LR_CONTAINER(b->refs[i], lr_buffer, base));
-        if (lr_builder_finish(b, result)) return;
+        if (lr_builder_finish(b, result)) {
+            result->plain = c->plain && result->form == 1 && c->result_count <= LR_PLAIN_COUNT_MAX;
+            return;
+        }
         record(c, LR_ERR_OUT_OF_MEMORY, "no memory for the results");
     }
     lr_builder_reset(b);
@@ -766,6 +773,7 @@ lr_err lr_kernel_run(const lr_kernel *k, const lr_kernel_context *ctx, const lr_
     c.result_count = 0;
     c.span_depth = 0;
     c.failed = c.streaming = false;
+    c.plain = true;
     LR_ASSERT(ctx->builder->size_bytes == 0);
     if (index_arguments(&c, args) == LR_OK) {
         lr_builder_header(ctx->builder, 0);

@@ -14,13 +14,14 @@
 #include "sched/id.h"
 #include "sched/value.h"
 
+#define LR_PLAIN_COUNT_MAX 8 /* values in a plain message: fewer than Lua guarantees to have room for */
 #define LR_VALUE_INLINE 40 /* bytes for references (8 each) and data together */
 
 typedef struct lr_value {
     uint32_t size_bytes;
     uint16_t ref_count_small; /* the references when inline */
     uint8_t form;             /* 0 empty, 1 inline, 2 heap */
-    bool plain;               /* inline, no references, made by bindings/plain.c: read without checks */
+    bool plain;               /* inline, no references, made by bindings/plain.c or a kernel: read without checks */
     union {
         uint8_t bytes[LR_VALUE_INLINE]; /* references first (aligned), then data */
         struct {
