@@ -377,8 +377,8 @@ static void push_stuck(lr_state *S, lua_State *L)
     char text[300];
     lr_pool_counts c = lr_pool_count(S->worker->pool);
     snprintf(text, sizeof text,
-             "deadlock: nothing runs and nothing can start: %llu parked and %llu pending tasks wait for each other or for "
-             "resources that others of them hold",
+             "deadlock: nothing runs and nothing can start: %llu parked and %llu pending tasks wait for each "
+             "other or for resources that others of them hold",
              (unsigned long long)(c.started - c.finished), (unsigned long long)(c.submitted - c.started));
     lr_error_push(S, L, LR_ERR_ERROR, text);
 }

@@ -784,8 +784,8 @@ static bool all_rest(lr_pool *p)
     return true;
 }
 
-/* Whether nothing was under way at two looks, half a second or more apart, and nothing had happened between them. What is
- * seen at one look alone may be the moment between a wake and the waking. */
+/* Whether nothing was under way at two looks, half a second or more apart, and nothing had happened
+ * between them. What is seen at one look alone may be the moment between a wake and the waking. */
 bool lr_pool_is_stuck(lr_pool *p, lr_pool_watch *watch)
 {
     uint64_t now = lr_clock_ns();

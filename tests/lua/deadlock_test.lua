@@ -1,7 +1,6 @@
 -- What can never end is said, where it is waited for without a limit: tasks that wait for each other, or for resources that
 -- others of them hold. And what only looks like it is let alone.
 
-local lr = require "luarun"
 local check = require "check"
 
 local program = arg[-1]
