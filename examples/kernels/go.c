@@ -515,6 +515,20 @@ static int atari_answers(const board *b, const scratch *s, int colour, int *out,
     return count;
 }
 
+/* Takes what our own previous move put in atari and the other side left there: who is first in a race for liberties
+ * wins it. (Gelly et al. 2006 look for stones to take on the whole board; this costs four looks.) */
+static int follow_up(const board *b, int colour, int *out, int count)
+{
+    if (b->before_last == PASS_CELL || b->before_last == NO_CELL) return count;
+    for (int k = 0; k < 4; k++) {
+        int q = b->before_last + direction[k];
+        if (b->cell[q] != OTHER(colour) || !in_atari(b, b->group[q])) continue;
+        int take = atari_cell(b, b->group[q]);
+        if (take != b->ko) out[count++] = take;
+    }
+    return count;
+}
+
 /* A move no playout should make for fun: it leaves the stones it joins in atari. A lone stone may be
  * thrown in, and so may what is small enough to fill an eye space. */
 static bool is_bad_self_atari(const board *b, const scratch *s, int colour, int p)
@@ -594,7 +608,7 @@ static int playout_move(const board *b, const scratch *s, rng *r)
 {
     int colour = b->to_move, moves[40];
     if (b->last != PASS_CELL && b->last != NO_CELL) {
-        int count = atari_answers(b, s, colour, moves, 24);
+        int count = follow_up(b, colour, moves, atari_answers(b, s, colour, moves, 24));
         if (count > 0) return moves[random_below(r, count)];
         int p = nakade_find(b, s, b->last);
         if (p && move_check(b, s, colour, p) == LEGAL) return p;
