@@ -2,9 +2,10 @@
 -- It knows nothing of tasks, and of Go only that moves have numbers and colours take turns.
 --
 -- An edge is a move at a node: visits and wins (with priors and virtual losses) and the same as all-moves-as-first
--- counts; `child` is 0 until somebody goes there. A node without edges is a leaf. Whoever keeps one of the arrays
--- in a local must read it anew after add and expand: a grown array is another array. The arrays come from the C
--- library, which grows large ones without touching them: ffi.new would fill them and copy.
+-- counts; `child` is 0 until somebody goes there. A node without edges is a leaf; `visited` counts descents that
+-- ended at it, `played` playouts that passed it. Whoever keeps one of the arrays in a local must read it anew after
+-- add and expand: a grown array is another array. The arrays come from the C library, which grows large ones without
+-- touching them: ffi.new would fill them and copy.
 
 local ffi = require "ffi"
 
@@ -13,7 +14,7 @@ void *go_nodes_realloc(void *, size_t) __asm__("realloc");
 void go_nodes_free(void *) __asm__("free");
 ]]
 
-local node_type = ffi.typeof("struct { int32_t first, count, visited; uint8_t colour, passes; }")
+local node_type = ffi.typeof("struct { int32_t first, count, visited, played; uint8_t colour, passes; }")
 local edge_type = ffi.typeof("struct { float visits, wins, rave_visits, rave_wins; int32_t move, child; }")
 local node_bytes, edge_bytes = ffi.sizeof(node_type), ffi.sizeof(edge_type)
 local nodes_pointer, edges_pointer = ffi.typeof("$ *", node_type), ffi.typeof("$ *", edge_type)
@@ -58,7 +59,7 @@ function Nodes:add(colour, passes)
     self.nodes = grown(nodes_pointer, self.nodes, self.node_capacity * node_bytes)
   end
   local node = self.nodes[id]
-  node.first, node.count, node.visited, node.colour, node.passes = 0, 0, 0, colour, passes
+  node.first, node.count, node.visited, node.played, node.colour, node.passes = 0, 0, 0, 0, colour, passes
   self.node_count = id + 1
   return id
 end
@@ -120,7 +121,8 @@ function Nodes:subtree(id)
     local from = self.nodes[sources[at]]
     local first = reserve(copy, from.count)
     ffi.copy(copy.edges + first, self.edges + from.first, from.count * edge_bytes)
-    copy.nodes[at].first, copy.nodes[at].count, copy.nodes[at].visited = first, from.count, from.visited
+    local to = copy.nodes[at]
+    to.first, to.count, to.visited, to.played = first, from.count, from.visited, from.played
     for i = first, first + from.count - 1 do
       local child = copy.edges[i].child
       if child ~= 0 then

@@ -29,6 +29,7 @@ local words_type = ffi.typeof("uint16_t[?]")
 local descent_type = ffi.typeof("struct { int32_t depth, leaf; int32_t nodes[512], edges[512]; }")
 
 local RAVE_EQUIVALENCE = 3500 -- visits at which Q and Q_rave weigh alike
+local EXPLORATION = 0.03      -- a move with v of a node's n visits is worth so much times sqrt(n) / v more
 local EXPAND_AT = 2           -- descents to a leaf before it is expanded
 local POLL_EVERY = 16         -- tasks between two looks at whether more search can change the move
 local DEPTH_MAX = 500         -- moves of one path; a leaf there is not expanded
@@ -73,17 +74,19 @@ function Tree:advance(move, pos)
   return true
 end
 
--- The edge of a node with the largest value. No exploration term: RAVE and the priors explore enough
--- (Gelly and Silver 2011, section 5.3). With w wins in v visits, r RAVE wins in u RAVE visits and
--- beta = u / (u + v + u v / E), the value (1 - beta) w / v + beta r / u is (w (1 + u / E) + r) / (u + v + u v / E):
--- fractions whose denominators are positive, compared without a division.
-local function select_edge(edges, first, count)
+-- The edge of a node with the largest value. With w wins in v visits, r RAVE wins in u RAVE visits and
+-- beta = u / (u + v + u v / E), the value (1 - beta) w / v + beta r / u is (w (1 + u / E) + r) / (u + v + u v / E).
+-- `bonus` / v is added, or a good move whose RAVE is bad would never be tried (Rosin: Multi-armed bandits with episode
+-- context. AMAI 61, 2011). Fractions whose denominators are positive, compared without a division.
+local function select_edge(edges, first, count, bonus)
   local best, best_above, best_below = first, -1, 1
   for i = first, first + count - 1 do
     local edge = edges[i]
     local visits, rave_visits = edge.visits, edge.rave_visits
     local weight = 1 + rave_visits * (1 / RAVE_EQUIVALENCE)
-    local above, below = edge.wins * weight + edge.rave_wins, visits * weight + rave_visits
+    local below = visits * weight + rave_visits
+    local above = (edge.wins * weight + edge.rave_wins) * visits + bonus * below
+    below = below * visits
     if above * best_below > best_above * below then best, best_above, best_below = i, above, below end
   end
   return best
@@ -96,7 +99,9 @@ local function descend(self, descent, playouts, path, start)
   local nodes, edges = store.nodes, store.edges
   local id, depth = self.root, 0
   while nodes[id].count > 0 do
-    local i = select_edge(edges, nodes[id].first, nodes[id].count)
+    local played = nodes[id].played + playouts
+    nodes[id].played = played
+    local i = select_edge(edges, nodes[id].first, nodes[id].count, EXPLORATION * math.sqrt(played))
     edges[i].visits = edges[i].visits + playouts
     descent.nodes[depth], descent.edges[depth] = id, i
     depth = depth + 1
@@ -117,11 +122,12 @@ end
 
 -- Takes the virtual losses of a ticket back.
 local function retract(self, ticket)
-  local edges = self.store.edges
+  local nodes, edges = self.store.nodes, self.store.edges
   for i = 1, ticket.count do
     local descent = ticket[i]
     for depth = 0, descent.depth - 1 do
-      local edge = edges[descent.edges[depth]]
+      local node, edge = nodes[descent.nodes[depth]], edges[descent.edges[depth]]
+      node.played = node.played - ticket.playouts
       edge.visits = edge.visits - ticket.playouts
     end
   end

@@ -85,6 +85,10 @@ local function drawn(rows, to_move)
   return go.setup:here(#rows, text, to_move)
 end
 
+-- White's corner group has the eye space A1 B1 C1; whoever plays B1 first decides.
+local full = ("X"):rep(9)
+local corner = {"XXXXXXX.X", full, "XXXX.XXXX", full, full, full, full, "OOOOXXXXX", "...OXXXXX"}
+
 local function tree_at(pos, options)
   local all = {komi = 7.5, batch = 4, leaves = 2, window = 4, seed = 3}
   for name, value in pairs(options or {}) do all[name] = value or nil end
@@ -128,12 +132,10 @@ test("a search for a time keeps it, and leaves no virtual loss behind", function
 end)
 
 test("a search stops early only when the rest could not change the move", function()
-  -- black takes nine stones and wins, or loses them
-  local pos = drawn({".....", "XXXX.", "OOO.X", "OOOX.", "OOOX."}, BLACK)
-  local tree, started = tree_at(pos, {komi = 0.5, seed = false}), lr.now()
+  local tree, started = tree_at(drawn(corner, BLACK), {komi = 70.5, seed = false}), lr.now()
   local found = tree:search{seconds = 3, early = true}
   ok(lr.now() - started < 2.8, "it went on for the whole time")
-  eq(found.move, 14)
+  eq(found.move, 2)
   local first, second = tree.store:leaders(tree.root)
   ok(first > second)
 end)
@@ -154,11 +156,8 @@ test("what is known below a move that is played stays known", function()
 end)
 
 test("a search finds the vital point of a three-point eye, for both sides", function()
-  -- white's corner group has the eye space A1 B1 C1; whoever plays B1 first decides
-  local full = ("X"):rep(9)
-  local rows = {"XXXXXXX.X", full, "XXXX.XXXX", full, full, full, full, "OOOOXXXXX", "...OXXXXX"}
   for colour = BLACK, WHITE do
-    local tree = tree_at(drawn(rows, colour), {komi = 70.5}) -- the group decides the game
+    local tree = tree_at(drawn(corner, colour), {komi = 70.5}) -- the group decides the game
     eq(tree:search{playouts = 6000}.move, 2, colour == BLACK and "to kill" or "to live")
   end
 end)
