@@ -32,7 +32,7 @@ static bool fill(lr_value *v, lr_object *const *refs, uint32_t ref_count, const 
         v->form = 1;
         v->ref_count_small = (uint16_t)ref_count;
         if (ref_count) memcpy(v->u.bytes, (const void *)refs, ref_bytes);
-        memcpy(v->u.bytes + ref_bytes, data, size_bytes);
+        if (size_bytes) memcpy(v->u.bytes + ref_bytes, data, size_bytes); /* data may be NULL */
         return true;
     }
     uint8_t *block = malloc(ref_bytes + size_bytes);
