@@ -70,7 +70,8 @@ static uint64_t deadline_of(lua_State *L, int index)
     return lua_isnoneornil(L, index) ? LR_NEVER : lr_clock_deadline(lua_tonumber(L, index));
 }
 
-/* get(f[, timeout]): the values, or (in a task that had to wait) the error mark and an error: see `finish` in lua/luarun/init.lua. */
+/* get(f[, timeout]): the values, or (in a task that had to wait) the error mark and an error: see `finish` in
+ * lua/luarun/init.lua. */
 static int future_get(lua_State *L)
 {
     lr_state *S = lr_state_of(L);
@@ -85,8 +86,8 @@ static int future_get(lua_State *L)
     return lr_wait_get(S, L, t, index, deadline_of(L, 2));
 }
 
-/* get_one(f[, timeout]), in a task: the value, where it is a single plain one that is there or that this worker can make at
- * once; else the error mark, and get does the rest. Most results are such, and need no look at a list of values. */
+/* get_one(f[, timeout]), in a task: the value, where it is a single plain one that is there or that this worker can
+ * make at once; else the error mark, and get does the rest. Most results are such, and need no look at a list of values. */
 static int future_get_one(lua_State *L)
 {
     lr_state *S = lr_state_of(L);
@@ -94,7 +95,8 @@ static int future_get_one(lua_State *L)
     if (!f) return refuse(S, L, "a future", given(L, 1));
     lr_check_cancelled(S, L);
     lr_task *t = f->task;
-    bool there = lr_task_ended(t) || (lua_isnoneornil(L, 2) && lr_may_park(S, L) && lr_pool_run_own(S->worker, S->current->task, t));
+    bool there = lr_task_ended(t) || (lua_isnoneornil(L, 2) && lr_may_park(S, L) &&
+                                      lr_pool_run_own(S->worker, S->current->task, t));
     if (there && lr_task_state_of(t) == LR_TASK_READY && t->result.plain && f->index == LR_RESULT_ALL &&
         lr_plain_count(&t->result) == 1)
         return lr_plain_decode(L, &t->result);
@@ -320,7 +322,8 @@ void lr_future_open(lr_state *S, lua_State *L)
     static const luaL_Reg methods[] = {{"is_ready", future_is_ready}, {"state", future_state}, {"id", future_id},
                                        {"cancel", future_cancel}, {NULL, NULL}};
     static const luaL_Reg functions[] = {
-        {"get", future_get},   {"get_one", future_get_one}, {"take", future_take}, {"put", core_put}, {"free", core_free},
+        {"get", future_get}, {"get_one", future_get_one}, {"take", future_take}, {"put", core_put},
+        {"free", core_free},
         {"check_list", check_list}, {"forgive", forgive}, {"split", split}, {"await", await}, {"check", check_result},
         {"is_future", is_future}, {NULL, NULL}};
     lr_state_register(S, L, functions);

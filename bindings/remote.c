@@ -366,7 +366,8 @@ static int remote_call(lua_State *L)
     uint32_t returns = r->options ? r->options->returns : 1;
     lr_family *family = S->current ? lr_family_of(S->current->task) : NULL;
     bool orphan = S->current && !family; /* for want of memory */
-    lr_task *t = orphan ? NULL : lr_task_new(fn, family, lr_session_next_id(S), &args, returns + 1); /* the futures', the queue's */
+    /* so many counts: the futures' and the queue's */
+    lr_task *t = orphan ? NULL : lr_task_new(fn, family, lr_session_next_id(S), &args, returns + 1);
     if (orphan) lr_value_clear(&args);
     if (!t) return luaL_error(L, "not enough memory");
     uint32_t inputs = plain ? 0 : count_inputs(L, top);

@@ -216,7 +216,7 @@ typedef struct lr_pool_counts {
 lr_pool_counts lr_pool_count(lr_pool *p);
 /* True when the number of tasks submitted and not started is at the limit. Cheap far from it. */
 bool lr_pool_is_full(lr_worker *w);
-/* For the script's thread while it waits without a limit, which asks now and then: *look_ns says when next (0: at once).
+/* For the script's thread while it waits without a limit, which asks now and then: *look_ns says when next (0: now).
  * True: all that is left waits for each other, for ever. */
 typedef struct lr_pool_watch {
     uint64_t look_ns, pause_ns, seen_started, seen_finished, seen_submitted;

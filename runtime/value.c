@@ -38,7 +38,7 @@ static bool fill(lr_value *v, lr_object *const *refs, uint32_t ref_count, const 
     uint8_t *block = malloc(ref_bytes + size_bytes);
     if (!block) return false;
     if (ref_count) memcpy(block, (const void *)refs, ref_bytes);
-    memcpy(block + ref_bytes, data, size_bytes);
+    if (size_bytes) memcpy(block + ref_bytes, data, size_bytes);
     v->form = 2;
     v->u.heap.refs = (lr_object **)(void *)block;
     v->u.heap.data = block + ref_bytes;

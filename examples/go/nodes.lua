@@ -44,7 +44,8 @@ function Nodes.new()
   }, Nodes)
 end
 
---- Gives the memory back; otherwise the collector does so, who does not know how much it is. Nothing may be asked after.
+--- Gives the memory back; otherwise the collector does so, who does not know how much it is.
+-- Nothing may be asked after.
 function Nodes:free()
   ffi.C.go_nodes_free(ffi.gc(self.nodes, nil))
   ffi.C.go_nodes_free(ffi.gc(self.edges, nil))

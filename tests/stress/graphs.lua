@@ -8,7 +8,7 @@ local lr = require "luarun"
 local BUDGET = 12 -- seconds, without ROUNDS
 local LIMIT = 100 -- seconds any one answer may take, on a slow machine under a sanitizer
 local MOD = 1000003
-local FAILED = 777 -- what a failed input counts as, for those who look at inputs themselves
+local FAILED = -1 -- what a failed input counts as, for those who look at inputs themselves; no task gives it
 local LONG = 600 -- seconds: what is cancelled or times out would take this long
 
 local rounds, seed = tonumber(arg[1]), tonumber(arg[2]) or os.time()
