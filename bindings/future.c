@@ -87,7 +87,8 @@ static int future_get(lua_State *L)
 }
 
 /* get_one(f[, timeout]), in a task: the value, where it is a single plain one that is there or that this worker can
- * make at once; else the error mark, and get does the rest. Most results are such, and need no look at a list of values. */
+ * make at once; else the error mark, and get does the rest. Most results are such, and need no look at a list of
+ * values. */
 static int future_get_one(lua_State *L)
 {
     lr_state *S = lr_state_of(L);
