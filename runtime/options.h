@@ -1,7 +1,7 @@
 /* runtime/options.h - the options of a remote function, once checked.
  *
  * Immutable after lr_options_finish; counted; shared by every task submitted with them.
- * The meaning and the defaults are the public interface's (docs/api.md, Tasks and futures). */
+ * The meaning and the defaults are the public interface's (bindings/options.c reads them). */
 #ifndef RUNTIME_OPTIONS_H
 #define RUNTIME_OPTIONS_H
 
