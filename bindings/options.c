@@ -181,10 +181,10 @@ lr_options *lr_options_from(lr_state *S, lua_State *L, int index, const lr_optio
         return (lr_options *)base;
     }
     if (!lua_istable(L, index)) luaL_error(L, "options: a table wanted, %s given", luaL_typename(L, index));
+    lua_pushvalue(L, index);
+    lua_pushcfunction(L, set_all); /* may raise: before there is anything to lose */
     lr_options *o = copy_base(base);
     if (!o) luaL_error(L, "not enough memory");
-    lua_pushvalue(L, index);
-    lua_pushcfunction(L, set_all);
     lua_pushlightuserdata(L, o);
     lua_pushvalue(L, -3);
     if (lua_pcall(L, 2, 0, 0) != 0) {

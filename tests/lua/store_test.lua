@@ -10,6 +10,7 @@ local test, eq, ok = check.test, check.eq, check.ok
 ffi.cdef [[
 char *mkdtemp(char *);
 char *realpath(const char *, char *);
+void free(void *);
 ]]
 
 local function quote(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
@@ -26,7 +27,9 @@ local program
 do
   local i = 0
   while arg[i - 1] do i = i - 1 end
-  program = ffi.string(ffi.C.realpath(arg[i], nil))
+  local p = ffi.C.realpath(arg[i], nil)
+  program = ffi.string(p)
+  ffi.C.free(p)
 end
 local scratch = ffi.string(ffi.C.mkdtemp(ffi.new("char[64]", "/tmp/luarun-store-test-XXXXXX")))
 
