@@ -930,7 +930,12 @@ test("a crash names kernel and signal, then takes its usual course", function()
 end)
 
 test("a kernel that never looks: ^C ends the program at once, in a task and in place", function()
-  for _, call in ipairs{"k.loop():get()", "k.loop:here()"} do
+  local calls = {"k.loop():get()", "k.loop:here()"}
+  if os.getenv("LR_SANITIZED") == "tsan" then
+    check.skip("^C in place", "ThreadSanitizer holds a signal back until the thread calls libc, and this one never does")
+    calls[2] = nil
+  end
+  for _, call in ipairs(calls) do
     local mark = scratch .. "/running"
     os.remove(mark)
     local source = [[
