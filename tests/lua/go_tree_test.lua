@@ -300,10 +300,16 @@ end
 test("^C ends it at once: thinking, and waiting for a command", function()
   local seconds = interrupt(start(2, "--time", "60"))
   ok(seconds < 2, ("%.2f s"):format(seconds))
-  local process = start(2, "--gtp")
-  process:write("name\n")
-  seconds = interrupt(process)
-  ok(seconds < 2, ("%.2f s"):format(seconds))
+  local process
+  if os.getenv("LR_SANITIZED") == "tsan" then
+    check.skip("^C while it waits for a command",
+      "ThreadSanitizer holds a signal back while a thread is inside libc's buffered reading")
+  else
+    process = start(2, "--gtp")
+    process:write("name\n")
+    seconds = interrupt(process)
+    ok(seconds < 2, ("%.2f s"):format(seconds))
+  end
   process = start(2, "--gtp", "--time", "60")
   process:write("name\ngenmove b\n")
   seconds = interrupt(process)
