@@ -20,6 +20,12 @@ void lr_core_register(lr_state *S, lua_State *L);  /* session.c */
 void lr_metatable_new(lr_state *S, lua_State *L, const luaL_Reg *meta, const luaL_Reg *methods,
     int *ref);
 
+/* The type of what stands at index, for refusals; "nothing" where nothing does. */
+static inline const char *lr_given(lua_State *L, int index)
+{
+    return lua_type(L, index) == LUA_TNONE ? "nothing" : luaL_typename(L, index);
+}
+
 int lr_tensor_new(lua_State *L);   /* lr.tensor */
 int lr_kernels_lua(lua_State *L);  /* lr.kernels */
 

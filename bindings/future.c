@@ -44,15 +44,10 @@ static int refuse(lr_state *S, lua_State *L, const char *wanted, const char *giv
     return lua_error(L);
 }
 
-static const char *given(lua_State *L, int index)
-{
-    return lua_type(L, index) == LUA_TNONE ? "nothing" : luaL_typename(L, index);
-}
-
 static lr_future_ud *check(lua_State *L, int index)
 {
     lr_future_ud *f = lr_test_future(L, index);
-    if (!f) luaL_error(L, "a future wanted, %s given", given(L, index));
+    if (!f) luaL_error(L, "a future wanted, %s given", lr_given(L, index));
     return f;
 }
 
@@ -76,7 +71,7 @@ static int future_get(lua_State *L)
 {
     lr_state *S = lr_state_of(L);
     lr_future_ud *f = lr_test_future(L, 1);
-    if (!f) return refuse(S, L, "a future", given(L, 1));
+    if (!f) return refuse(S, L, "a future", lr_given(L, 1));
     check_timeout(S, L, 2);
     lr_check_cancelled(S, L);
     lr_task *t = f->task;
@@ -93,7 +88,7 @@ static int future_get_one(lua_State *L)
 {
     lr_state *S = lr_state_of(L);
     lr_future_ud *f = lr_test_future(L, 1);
-    if (!f) return refuse(S, L, "a future", given(L, 1));
+    if (!f) return refuse(S, L, "a future", lr_given(L, 1));
     lr_check_cancelled(S, L);
     lr_task *t = f->task;
     bool there = lr_task_ended(t) || (lua_isnoneornil(L, 2) && lr_may_park(S, L) &&

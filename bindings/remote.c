@@ -34,17 +34,12 @@ void lr_push_remote(lr_state *S, lua_State *L, lr_fn *fn, const struct lr_option
     r->options = (struct lr_options *)options;
 }
 
-static const char *given(lua_State *L, int index)
-{
-    return lua_type(L, index) == LUA_TNONE ? "nothing" : luaL_typename(L, index);
-}
-
 static lr_remote_ud *check(lua_State *L, int index)
 {
     lr_remote_ud *r = lr_test_remote(L, index);
     if (!r)
         luaL_error(L, "a remote function wanted, %s given (call it with a colon: rf:with{...})",
-                   lua_type(L, index) == LUA_TNONE ? "nothing" : luaL_typename(L, index));
+                   lr_given(L, index));
     return r;
 }
 
@@ -192,7 +187,7 @@ static int remote_module(lr_state *S, lua_State *L)
     const char *module = lua_tostring(L, 1);
     if (lua_type(L, 2) != LUA_TSTRING)
         return luaL_error(L, "remote: the name of a function in module '%s' wanted, %s given", module,
-                          given(L, 2));
+                          lr_given(L, 2));
     const char *field = lua_tostring(L, 2);
     lr_options *options = lr_options_from(S, L, 3, NULL);
     char name[200];
@@ -212,7 +207,7 @@ static int core_remote(lua_State *L)
     if (lua_type(L, 1) == LUA_TSTRING) return remote_module(S, L);
     if (!lua_isfunction(L, 1))
         return luaL_error(L, "remote: a function, or a module's name and a function's, wanted, %s given",
-                          lua_type(L, 1) == LUA_TNONE ? "nothing" : luaL_typename(L, 1));
+                          lr_given(L, 1));
     if (lua_iscfunction(L, 1))
         return luaL_error(L, "remote: a C function cannot be sent; give a module's name and the function's: "
                              "lr.remote(\"math\", \"sin\")");
@@ -229,7 +224,7 @@ static int remote_with(lua_State *L)
 {
     lr_state *S = lr_state_of(L);
     lr_remote_ud *r = check(L, 1);
-    if (!lua_istable(L, 2)) return luaL_error(L, "with: a table of options wanted, %s given", given(L, 2));
+    if (!lua_istable(L, 2)) return luaL_error(L, "with: a table of options wanted, %s given", lr_given(L, 2));
     lr_remote_ud *copy = push_ud(S, L);
     copy->options = lr_options_from(S, L, 2, r->options);
     if (r->fn) lr_object_retain(&r->fn->base);

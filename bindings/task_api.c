@@ -49,7 +49,7 @@ static int api_sleep(lua_State *L)
     lr_state *S = lr_state_of(L);
     if (lua_type(L, 1) != LUA_TNUMBER)
         return luaL_error(L, "sleep: seconds (a number) wanted, %s given",
-                          lua_type(L, 1) == LUA_TNONE ? "nothing" : luaL_typename(L, 1));
+                          lr_given(L, 1));
     lr_check_cancelled(S, L);
     lr_session_worker(S, L);
     return lr_wait_sleep(S, L, lr_clock_deadline(lua_tonumber(L, 1)));

@@ -276,7 +276,7 @@ static bool loop_is_wanted(lr_worker *w)
         return true;
     lr_pool *p = w->pool;
     if (atomic_load_explicit(&p->high.count, memory_order_relaxed) > 0 || lr_hold_wants(&p->hold)) return true;
-    return w->timer_count && w->turn % 16 == 0 && w->timers[0]->deadline_ns <= lr_clock_ns();
+    return w->timer_count && w->turn % LR_TIMER_TURNS == 0 && w->timers[0]->deadline_ns <= lr_clock_ns();
 }
 
 /* Takes t out of the newest of the own deque; the others keep their order. */

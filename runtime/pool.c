@@ -11,11 +11,11 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 
+#define SAMPLE_TURNS 16     /* one body in so many is timed */
 #define TAKE_MAX 32         /* tasks that a worker takes from the script at once */
 #define SPIN_PAUSES 4       /* between two looks around */
 #define SPIN_NS 40000       /* an idle worker looks around that long before it sleeps */
 #define FAIR_TURNS 61       /* every so many turns the normal injection goes before the own deque */
-#define TIMER_TURNS 16      /* a busy worker looks at the clock every so many turns */
 
 _Thread_local lr_worker *lr_self;
 
@@ -356,7 +356,7 @@ void lr_pool_retry(lr_worker *w, lr_task *t)
 
 bool lr_pool_times(const lr_worker *w, const lr_fn *fn)
 {
-    return (w->turn & 15) == 0 || atomic_load_explicit(&fn->mean_ns, memory_order_relaxed) == 0;
+    return w->turn % SAMPLE_TURNS == 0 || atomic_load_explicit(&fn->mean_ns, memory_order_relaxed) == 0;
 }
 
 void lr_pool_note_time(lr_fn *fn, uint64_t ticks)
@@ -534,7 +534,7 @@ bool lr_pool_turn(lr_worker *w)
 {
     w->turn++;
     take_inbox(w);
-    if (w->timer_count && (w->turn % TIMER_TURNS == 0 || !w->woken)) lr_pool_fire_timers(w);
+    if (w->timer_count && (w->turn % LR_TIMER_TURNS == 0 || !w->woken)) lr_pool_fire_timers(w);
     if (atomic_load_explicit(&w->look_at_parked, memory_order_relaxed)) lr_pool_look_at_parked(w);
     lr_park *p = list_pop(&w->woken, &w->woken_tail);
     if (p) {

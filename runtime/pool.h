@@ -26,6 +26,7 @@
 #include <pthread.h>
 
 #define LR_WORKERS_MAX 1024
+#define LR_TIMER_TURNS 16 /* a busy worker looks at the clock every so many turns */
 
 typedef struct lr_runner {
     /* Runs a claimed Lua task to its end or its first park. In worker threads, and in the script's for a
