@@ -5,25 +5,10 @@
 # system, never Lua; bindings are the only C that sees Lua, and of sched they see what values and names are made of.
 # Lua files know luarun.core and each other; examples only the public names and luarun/kernel.h.
 set -uo pipefail
-shopt -s lastpipe # so that `none` counts in this shell
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 build=${LR_BUILD:-build/release}
-passed=0 failed=0
-
-# Reads offending lines from standard input; none: the case passed.
-none() { # case
-  local lines
-  lines=$(cat)
-  if [ -z "$lines" ]; then
-    passed=$((passed + 1))
-    echo "ok - $1"
-  else
-    failed=$((failed + 1))
-    echo "not ok - $1"
-    sed 's/^/    /' <<<"$lines"
-  fi
-}
+. tests/rules.sh
 
 # Included names of a folder's files, "FILE: NAME", without the wanted ones.
 includes() { # folder, pattern of allowed names

@@ -2,24 +2,10 @@
 # tests/style_test.sh - what can be checked of the style by a machine: how files open, tabs, blanks, length of lines and
 # functions, luacheck. Looks at the files git tracks, so that build products and results do not count.
 set -uo pipefail
-shopt -s lastpipe # so that `none` counts in this shell
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
-passed=0 failed=0 skipped=0
-
-# Reads offending lines from standard input; none: the case passed.
-none() { # case
-  local lines
-  lines=$(cat)
-  if [ -z "$lines" ]; then
-    passed=$((passed + 1))
-    echo "ok - $1"
-  else
-    failed=$((failed + 1))
-    echo "not ok - $1"
-    sed 's/^/    /' <<<"$lines"
-  fi
-}
+skipped=0
+. tests/rules.sh
 
 # Where git cannot tell (an unpacked archive, another user's checkout), every file that lies where sources lie.
 tree=$(git ls-files 2>/dev/null)

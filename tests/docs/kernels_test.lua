@@ -5,25 +5,14 @@
 -- follows is what they print. luarun is installed into the directory first, as a user has it.
 local here = arg[0]:match("^(.*/)") or "./"
 local check = dofile(here .. "../lua/check.lua")
+local programs = dofile(here .. "../lua/child.lua")
+local sh = programs.sh
 local ffi = require "ffi"
 ffi.cdef "char *mkdtemp(char *); char *realpath(const char *, char *);"
 
 local function real(path) return ffi.string(ffi.C.realpath(path, nil)) end
 
-local function sh(command)
-  local p = assert(io.popen("{ " .. command .. "\n} 2>&1; echo \"status=$?\"", "r"))
-  local text = p:read("*a")
-  p:close()
-  local out, status = text:match("^(.*)status=(%d+)\n$")
-  return out, tonumber(status)
-end
-
-local program
-do
-  local i = 0
-  while arg[i - 1] do i = i - 1 end
-  program = real(arg[i])
-end
+local program = real(programs.program)
 local build = program:match("^(.*)/")
 local scratch = ffi.string(ffi.C.mkdtemp(ffi.new("char[64]", "/tmp/luarun-docs-test-XXXXXX")))
 local prefix = scratch .. "/prefix"
@@ -44,7 +33,7 @@ local function blocks_of(path)
   return list
 end
 
-local environment = ("cd %s/work && export PATH=%s/bin:$PATH XDG_CACHE_HOME=%s/cache CMAKE_PREFIX_PATH=%s && "
+local environment = ("cd %s/try && export PATH=%s/bin:$PATH XDG_CACHE_HOME=%s/cache CMAKE_PREFIX_PATH=%s && "
   .. "export PKG_CONFIG_PATH=$(dirname $(find %s -name luarun.pc)) && "):format(
   scratch, prefix, scratch, prefix, prefix)
 
@@ -68,7 +57,7 @@ local function run_console(text)
   finish()
 end
 
-local installed, status = sh(("mkdir -p %s/work && cmake --install %s --prefix %s >/dev/null"):format(
+local installed, status = sh(("mkdir -p %s/try && cmake --install %s --prefix %s >/dev/null"):format(
   scratch, build, prefix))
 if status ~= 0 then
   check.skip("docs/kernels.md", "nothing to install: " .. installed)
@@ -81,7 +70,7 @@ else
         run_console(block.text)
       end)
     elseif block.name ~= "" then
-      local f = assert(io.open(scratch .. "/work/" .. block.name, "w"))
+      local f = assert(io.open(scratch .. "/try/" .. block.name, "w"))
       f:write(block.text)
       f:close()
       if block.language == "c" then
@@ -96,7 +85,7 @@ else
     check.skip("a kernel in C++", "no C++ compiler")
   else
     check.test("a kernel in C++", function()
-      local f = assert(io.open(scratch .. "/work/plus.cc", "w"))
+      local f = assert(io.open(scratch .. "/try/plus.cc", "w"))
       f:write([[
 #include <luarun/kernel.h>
 #include <string>

@@ -2,27 +2,9 @@
 -- others of them hold. And what only looks like it is let alone.
 
 local check = require "check"
+local run = require("child").run
 
-local program = arg[-1]
-for i = -1, -20, -1 do if arg[i] == nil then break end program = arg[i] end
-
-local function quote(s) return "'" .. s:gsub("'", "'\\''") .. "'" end
-
---- Standard output, standard error and status of a child program.
-local function child(options, chunk)
-  local errors = os.tmpname()
-  local command = ("timeout 60 %s %s -e %s 2>%s; echo \"status $?\""):format(quote(program), options,
-    quote("local lr = require 'luarun'\n" .. chunk), errors)
-  local pipe = io.popen(command)
-  local text = pipe:read("*a")
-  pipe:close()
-  local file = io.open(errors)
-  local err = file:read("*a")
-  file:close()
-  os.remove(errors)
-  local out, status = text:match("^(.*)status (%d+)\n$")
-  return out, err, tonumber(status)
-end
+local function child(options, chunk) return run(options, "local lr = require 'luarun'\n" .. chunk) end
 
 local WORDS = "deadlock: nothing runs and nothing can start: %d parked and %d pending tasks wait for each other or for "
   .. "resources that others of them hold"

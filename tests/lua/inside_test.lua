@@ -2,30 +2,11 @@
 
 local lr = require "luarun"
 local check = require "check"
+local child = require("child").run
 
 local WAIT_S = 30
 
 local echo = lr.remote(function(...) return ... end)
-
-local program = arg[-1]
-for i = -1, -20, -1 do if arg[i] == nil then break end program = arg[i] end
-
-local function quote(s) return "'" .. s:gsub("'", "'\\''") .. "'" end
-
---- Standard output, standard error and status of a child program.
-local function child(options, chunk)
-  local errors = os.tmpname()
-  local command = ("timeout 60 %s %s -e %s 2>%s; echo \"status $?\""):format(quote(program), options, quote(chunk), errors)
-  local pipe = io.popen(command)
-  local text = pipe:read("*a")
-  pipe:close()
-  local file = io.open(errors)
-  local err = file:read("*a")
-  file:close()
-  os.remove(errors)
-  local out, status = text:match("^(.*)status (%d+)\n$")
-  return out, err, tonumber(status)
-end
 
 check.test("lr.task: id, name, attempt, node, job; nil in the script", function()
   check.eq(lr.task(), nil)

@@ -6,6 +6,8 @@ local lr = require "luarun"
 local ffi = require "ffi"
 local here = arg[0]:match("^(.*/)") or "./"
 local check = dofile(here .. "check.lua")
+local programs = dofile(here .. "child.lua")
+local sh, quote = programs.sh, programs.quote
 local test, eq, ok, error_has = check.test, check.eq, check.ok, check.error_has
 
 ffi.cdef [[
@@ -39,26 +41,10 @@ local function write(path, text)
   return path
 end
 
-local function quote(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
-
--- Runs a shell command; its output (both streams) and its exit status.
-local function sh(command)
-  local p = assert(io.popen("{ " .. command .. "\n} 2>&1; echo \"status=$?\"", "r"))
-  local text = p:read("*a")
-  p:close()
-  local out, status = text:match("^(.*)status=(%d+)\n$")
-  return out, tonumber(status)
-end
-
 local scratch = ffi.string(ffi.C.mkdtemp(ffi.new("char[64]", "/tmp/luarun-kernels-test-XXXXXX")))
 local fixtures = real(here .. "../unit/fixtures")
 local include = real(here .. "../../bindings/include")
-local program
-do
-  local i = 0
-  while arg[i - 1] do i = i - 1 end
-  program = real(arg[i])
-end
+local program = real(programs.program)
 
 ffi.C.setenv("XDG_CACHE_HOME", scratch .. "/cache", 1)
 ffi.C.setenv("LUARUN_INCLUDE", include, 1)

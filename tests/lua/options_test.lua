@@ -3,25 +3,17 @@
 
 local lr = require "luarun"
 local check = require "check"
+local programs = require "child"
 
 local WAIT_S = 30
 
 local echo = lr.remote(function(...) return ... end)
 local sleeper = lr.remote(function(s) lr.sleep(s or 60) return "slept" end)
 
-local program = arg[-1]
-for i = -1, -20, -1 do if arg[i] == nil then break end program = arg[i] end
-
-local function quote(s) return "'" .. s:gsub("'", "'\\''") .. "'" end
-
 --- What a child program prints; it must end well, and in time.
 local function child(options, chunk)
-  local command = ("timeout 60 %s %s -e %s 2>&1; echo \"status $?\""):format(quote(program), options, quote(chunk))
-  local pipe = io.popen(command)
-  local text = pipe:read("*a")
-  pipe:close()
-  local out, status = text:match("^(.*)status (%d+)\n$")
-  return out, tonumber(status)
+  return programs.sh(("timeout 60 %s %s -e %s"):format(programs.quote(programs.program), options,
+    programs.quote(chunk)))
 end
 
 local function prints(options, chunk, wanted)

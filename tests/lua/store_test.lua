@@ -5,32 +5,15 @@ local lr = require "luarun"
 local ffi = require "ffi"
 local here = arg[0]:match("^(.*/)") or "./"
 local check = dofile(here .. "check.lua")
+local programs = dofile(here .. "child.lua")
+local sh, quote = programs.sh, programs.quote
 local test, eq, ok = check.test, check.eq, check.ok
 
 ffi.cdef [[
 char *mkdtemp(char *);
-char *realpath(const char *, char *);
-void free(void *);
 ]]
 
-local function quote(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
-
-local function sh(command)
-  local p = assert(io.popen("{ " .. command .. "\n} 2>&1; echo \"status=$?\"", "r"))
-  local text = p:read("*a")
-  p:close()
-  local out, status = text:match("^(.*)status=(%d+)\n$")
-  return out, tonumber(status)
-end
-
-local program
-do
-  local i = 0
-  while arg[i - 1] do i = i - 1 end
-  local p = ffi.C.realpath(arg[i], nil)
-  program = ffi.string(p)
-  ffi.C.free(p)
-end
+local program = programs.program
 local scratch = ffi.string(ffi.C.mkdtemp(ffi.new("char[64]", "/tmp/luarun-store-test-XXXXXX")))
 
 local head = [[
