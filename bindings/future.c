@@ -140,12 +140,12 @@ static int future_cancel(lua_State *L)
     lr_state *S = lr_state_of(L);
     lr_future_ud *f = check(L, 1);
     lr_check_cancelled(S, L);
-    if (lr_task_ended(f->task)) {
-        if (lr_task_state_of(f->task) == LR_TASK_FAILED) lr_task_set(f->task, LR_TASK_SEEN); /* it is given up */
-    } else {
+    if (!lr_task_ended(f->task)) {
         lr_session_worker(S, L);
         lr_pool_cancel(lr_session_pool(), f->task, LR_ERR_CANCELLED, "the task was cancelled");
     }
+    /* it is given up, also where it failed by itself just before the cancel */
+    if (lr_task_state_of(f->task) == LR_TASK_FAILED) lr_task_set(f->task, LR_TASK_SEEN);
     return 0;
 }
 

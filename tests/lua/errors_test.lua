@@ -173,6 +173,8 @@ check.test("not reported: looked at, cancelled, handed on", function()
     "pcall(lr.get, lr.all{bomb(), lr.put(1)})",
     "pcall(lr.map, function() error('x') end, {1, 2, 3, 4, 5, 6, 7, 8}, {chunk = 1})",
     "local f = bomb() lr.wait{f} lr.free(f)",
+    -- some of these fail between the cancel's first look and its end
+    "for _ = 1, 20000 do local f = bomb() while f:state() == 'queued' do end f:cancel() end",
   } do
     local out, err, status = child(BOMB .. chunk)
     check.eq({ out, err, status }, { "", "", 0 }, chunk)
