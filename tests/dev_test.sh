@@ -45,11 +45,6 @@ check 'no command: the help' "$(dev)" "$(dev help)"
 check 'the help ends well' "$(dev help | tail -n 1)" 'status 0'
 check 'run without a script' "$(dev run)" 'dev: run: no script given (./dev run examples/hello.lua)
 status 1'
-check 'bench of what is not there' "$(dev bench nope)" \
-  "dev: bench: no benchmark 'nope': neither bench/nope.lua nor an executable bench/nope
-status 1"
-check 'bench of a path' "$(dev bench ../x)" 'dev: bench: a name wanted, as in ./dev bench go
-status 1'
 
 # ---- packages -----------------------------------------------------------------------------------------------
 

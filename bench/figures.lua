@@ -1,0 +1,153 @@
+-- figures.lua - what `./dev bench` measures, one row a figure. bench/harness.lua reads it and explains how it runs.
+--
+-- A row: id; what, for people; contenders, name = command; wants. A command is a program's short name (`programs` in the
+-- harness), its workload and its arguments; {peak}, {all}, {kernel} are filled in from the calibration of the run. `luarun`
+-- is ours and needs a contender; all others stand beside it. Those in `rounds` run in every round, the rest once.
+--
+-- A want: name, ours = the key of our answer, or over = {contender, key} to divide it by (key: the same as ours unless
+-- said); at_least or at_most; unit, for people. No bound: shown and recorded only.
+
+local SLOW_FLAT = "flat n=20000"
+
+local function graph(pattern)
+  return {
+    id = "graph_" .. pattern, what = "Task Bench, " .. pattern .. ", width 8: METG(50 %)", seconds = "metg",
+    contenders = {
+      luarun = "luarun graph pattern=" .. pattern .. " peak={all}",
+      openmp = "openmp graph pattern=" .. pattern .. " peak={all}",
+    },
+    rounds = {"luarun", "openmp"},
+    wants = {
+      {name = "over OpenMP's depend", ours = "metg", over = {"openmp"}, at_most = 1},
+      {name = "METG", ours = "metg", at_most = 3e-6, unit = "us"},
+    },
+  }
+end
+
+return {
+  {
+    id = "nested", what = "fib(27), a task for every call", rate = "rate",
+    contenders = {
+      luarun = "luarun nested n=27", limit = "limit nested n=27", openmp = "openmp nested n=27", tbb = "tbb nested n=27",
+      threadpool = "threadpool nested n=15", ray = "ray nested n=12", dask = "dask nested n=12",
+    },
+    rounds = {"luarun", "openmp"},
+    wants = {{name = "over OpenMP", ours = "rate", over = {"openmp"}, at_least = 1}},
+  },
+  {
+    id = "flat", what = "a million add(i, 1) from the script, got and summed", rate = "rate",
+    contenders = {
+      luarun = "luarun flat n=1000000", limit = "limit flat n=1000000", openmp = "openmp flat n=1000000",
+      tbb = "tbb flat n=1000000", pool = "pool " .. SLOW_FLAT, processpool = "processpool " .. SLOW_FLAT,
+      threadpool = "threadpool " .. SLOW_FLAT, ray = "ray " .. SLOW_FLAT, dask = "dask " .. SLOW_FLAT,
+      spark = "spark " .. SLOW_FLAT,
+    },
+    rounds = {"luarun", "tbb"},
+    wants = {{name = "over oneTBB's empty tasks", ours = "rate", over = {"tbb"}, at_least = 0.35}},
+  },
+  {
+    id = "roundtrip", what = "one add(1, 2) from the script and its value", seconds = "p50",
+    contenders = {
+      luarun = "luarun roundtrip n=100000", limit = "limit roundtrip n=100000", openmp = "openmp roundtrip n=100000",
+      tbb = "tbb roundtrip n=100000", pool = "pool roundtrip n=2000", processpool = "processpool roundtrip n=2000",
+      threadpool = "threadpool roundtrip n=2000", ray = "ray roundtrip n=500", dask = "dask roundtrip n=500",
+      spark = "spark roundtrip n=50",
+    },
+    rounds = {"luarun"},
+    wants = {
+      {name = "p50", ours = "p50", at_most = 1e-6, unit = "us"},
+      {name = "p99", ours = "p99", at_most = 15e-6, unit = "us"},
+    },
+  },
+  {
+    id = "handoff", what = "one task that must run on another, sleeping thread", seconds = "p50",
+    contenders = {luarun = "luarun handoff n=2000 pause=0.001", threads = "threads futex n=2000 pause=0.001"},
+    rounds = {"luarun", "threads"},
+    wants = {{name = "p50 over a futex's", ours = "p50", over = {"threads"}, at_most = 2}},
+  },
+  {
+    id = "completed", what = "as_completed over 10,000 futures, each", seconds = "each",
+    contenders = {luarun = "luarun completed n=10000"},
+    rounds = {"luarun"},
+    wants = {{name = "each", ours = "each", at_most = 1e-6, unit = "us"}},
+  },
+  {
+    id = "waits", what = "wait for one of 10,000 until none is left, each", seconds = "each",
+    contenders = {luarun = "luarun waits n=10000"},
+    rounds = {"luarun"},
+    wants = {
+      {name = "each", ours = "each", at_most = 5e-6, unit = "us"},
+      {name = "a wait that finds one of 10,000", ours = "found", unit = "us"},
+    },
+  },
+  {
+    id = "timeouts", what = "lateness of get, wait, sleep for 1 to 100 ms", seconds = "p50",
+    contenders = {luarun = "luarun timeouts n=150"},
+    rounds = {"luarun"},
+    wants = {
+      {name = "p50", ours = "p50", at_most = 0.3e-3, unit = "us"},
+      {name = "p99", ours = "p99", at_most = 1e-3, unit = "us"},
+    },
+  },
+  {
+    id = "kernel", what = "empty C kernels with a tensor, from the script", rate = "rate",
+    contenders = {luarun = "luarun kernel n=100000"},
+    rounds = {"luarun"},
+    wants = {{name = "over empty Lua tasks", ours = "quotient", at_least = 0.8}},
+  },
+  {
+    id = "objects", what = "put of 100 MB into memory used before", seconds = "put",
+    contenders = {luarun = "luarun objects bytes=100000000", ray = "ray put bytes=100000000"},
+    rounds = {"luarun"},
+    wants = {
+      {name = "put over memcpy", ours = "quotient", at_least = 0.7},
+      {name = "get", ours = "get", at_most = 5e-6, unit = "us"},
+      {name = "copies in ten tasks", ours = "copied", at_most = 0},
+    },
+  },
+  {
+    id = "codec_small", what = "{1, 2, {x = 3}} encoded and decoded", seconds = "codec",
+    contenders = {luarun = "luarun codec value=small"},
+    rounds = {"luarun"},
+    wants = {{name = "over string.buffer", ours = "quotient", at_most = 1.5}},
+  },
+  {
+    id = "codec_doubles", what = "a table of 1,000 doubles encoded and decoded", seconds = "codec",
+    contenders = {luarun = "luarun codec value=doubles"},
+    rounds = {"luarun"},
+    wants = {{name = "over string.buffer", ours = "quotient", at_most = 1.5}},
+  },
+  {
+    id = "memory", what = "a pending task with its future held, of a million",
+    contenders = {luarun = "luarun pending n=1000000"},
+    rounds = {"luarun"},
+    wants = {{name = "bytes", ours = "bytes", at_most = 400, unit = "B", exact = true}},
+  },
+  {
+    id = "pending", what = "ten million pending tasks, each, to the last value", seconds = "each",
+    contenders = {luarun = "luarun pending n=10000000", few = "luarun pending n=100000"},
+    rounds = {"luarun", "few"}, most_rounds = 3,
+    wants = {{name = "over that of 100,000", ours = "each", over = {"few"}, at_most = 1.5}},
+  },
+  graph "trivial", graph "stencil", graph "fft", graph "tree", graph "random",
+  {
+    id = "kernels", what = "1,000 C kernels of 7 ms", rate = "rate",
+    contenders = {
+      luarun = "luarun kernels n=1000 iterations={kernel}", threads = "threads kernels n=1000 iterations={kernel}",
+      openmp = "openmp kernels n=1000 iterations={kernel}", tbb = "tbb kernels n=1000 iterations={kernel}",
+      pool = "pool kernels n=1000 ms=7", processpool = "processpool kernels n=1000 ms=7", ray = "ray kernels n=1000 ms=7",
+      dask = "dask kernels n=1000 ms=7", spark = "spark kernels n=1000 ms=7",
+    },
+    rounds = {"luarun", "threads"}, most_rounds = 5,
+    wants = {{name = "over two plain threads", ours = "rate", over = {"threads"}, at_least = 0.98}},
+  },
+  {
+    id = "start", what = "luarun -e ''", seconds = "luarun",
+    contenders = {luarun = "luarun start luarun={luarun}"},
+    rounds = {"luarun"},
+    wants = {
+      {name = "over twice luajit's and 5 ms", ours = "bound", at_most = 1},
+      {name = "resident", ours = "resident", at_most = 15e6, unit = "MB", exact = true},
+    },
+  },
+}
