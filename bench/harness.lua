@@ -38,12 +38,12 @@ local built = (luarun:match("^(.*/)") or "./") .. "bench/"
 -- The short names of figures.lua: what is started. Our own get the workers as an option.
 local programs = {
   threads = {built .. "threads"}, limit = {built .. "limit"}, openmp = {built .. "openmp"}, tbb = {built .. "tbb"},
-  pool = {"python3", here .. "peers/pools.py", "pool"},
-  processpool = {"python3", here .. "peers/pools.py", "processpool"},
-  threadpool = {"python3", here .. "peers/pools.py", "threadpool"},
-  ray = {python, here .. "peers/ray_tasks.py"},
-  dask = {python, here .. "peers/dask_tasks.py"},
-  spark = {python, here .. "peers/spark_tasks.py"},
+  pool = {"python3", here .. "peers/python_pools.py", "pool"},
+  processpool = {"python3", here .. "peers/python_pools.py", "processes"},
+  threadpool = {"python3", here .. "peers/python_pools.py", "threads"},
+  ray = {python, here .. "peers/ray_peer.py"},
+  dask = {python, here .. "peers/dask_peer.py"},
+  spark = {python, here .. "peers/spark_peer.py"},
 }
 
 local function say(text) io.stderr:write(text, "\n") end

@@ -2,7 +2,8 @@
  *
  *   calibrate seconds=S    iterations of the unit of work a second, on one thread and on `workers` at once
  *   kernels n= iterations= the kernels taken from one counter by `workers` threads
- *   futex n= pause=        a round trip between two threads that sleep on a futex each, with a pause between two
+ *   futex n= pause= apart= a round trip between two threads that sleep on a futex each, with a pause between two; apart=1: on
+ *                          two processors (left alone, Linux may keep both on one, where nothing has to be woken up)
  *   memcpy bytes= n=       copies of so many bytes, both sides touched before
  *
  * Protocol and arguments: bench/peers/work.h. */
@@ -11,6 +12,7 @@
 
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -81,8 +83,19 @@ static _Atomic uint32_t ball; /* odd: the other side's turn */
 static void futex_wait(uint32_t seen) { syscall(SYS_futex, &ball, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0); }
 static void futex_wake(void) { syscall(SYS_futex, &ball, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0); }
 
+static void pin(int processor)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(processor, &set);
+    if (pthread_setaffinity_np(pthread_self(), sizeof set, &set) != 0) perror("threads: pin");
+}
+
+static bool apart;
+
 static void *futex_other(void *last)
 {
+    if (apart) pin(1);
     for (uint32_t turn = 1; turn < *(uint32_t *)last; turn += 2) {
         for (uint32_t seen; (seen = atomic_load(&ball)) != turn;) futex_wait(seen);
         atomic_store(&ball, turn + 1);
@@ -97,6 +110,7 @@ static int futex(long n, double pause)
     pthread_t other;
     uint32_t last = (uint32_t)n * 2;
     if (seconds == NULL) return 1;
+    if (apart) pin(0);
     pthread_create(&other, NULL, futex_other, &last);
     for (long i = 0; i < n; i++) {
         uint32_t turn = (uint32_t)i * 2;
@@ -139,6 +153,7 @@ int main(int argc, char **argv)
     if (strcmp(workload, "calibrate") == 0) return calibrate(workers, bench_number(argc, argv, "seconds", 0.3));
     if (strcmp(workload, "kernels") == 0)
         return kernels(workers, n, (long)bench_number(argc, argv, "iterations", 5e6));
+    apart = bench_number(argc, argv, "apart", 0) > 0;
     if (strcmp(workload, "futex") == 0) return futex(n, bench_number(argc, argv, "pause", 0));
     if (strcmp(workload, "memcpy") == 0) return copies(n, (size_t)bench_number(argc, argv, "bytes", 1e8));
     return bench_cannot("threads", workload);
