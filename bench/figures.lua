@@ -1,8 +1,9 @@
 -- figures.lua - what `./dev bench` measures, one row a figure. bench/harness.lua reads it and explains how it runs.
 --
--- A row: id; what, for people; contenders, name = command; wants. A command is a program's short name (`programs` in the
--- harness), its workload and its arguments; {peak}, {all}, {kernel} are filled in from the calibration of the run. `luarun`
--- is ours and needs a contender; all others stand beside it. Those in `rounds` run in every round, the rest once.
+-- A row: id; what, for people; contenders, name = command; wants. A command is a program's short name (`programs` in
+-- the harness), its workload and its arguments; {peak}, {all}, {kernel} are filled in from the calibration of the
+-- run. `luarun` is ours and needs a contender; all others stand beside it. Those in `rounds` run in every round, the
+-- rest once.
 --
 -- A want: name, ours = the key of our answer, or over = {contender, key} to divide it by (key: the same as ours unless
 -- said); at_least or at_most; unit, for people. No bound: shown and recorded only.
@@ -28,8 +29,9 @@ return {
   {
     id = "nested", what = "fib(27), a task for every call", rate = "rate",
     contenders = {
-      luarun = "luarun nested n=27", limit = "limit nested n=27", openmp = "openmp nested n=27", tbb = "tbb nested n=27",
-      threadpool = "threadpool nested n=15", ray = "ray nested n=12", dask = "dask nested n=12",
+      luarun = "luarun nested n=27", limit = "limit nested n=27", openmp = "openmp nested n=27",
+      tbb = "tbb nested n=27", threadpool = "threadpool nested n=15", ray = "ray nested n=12",
+      dask = "dask nested n=12",
     },
     rounds = {"luarun", "openmp"},
     wants = {{name = "over OpenMP", ours = "rate", over = {"openmp"}, at_least = 1}},
@@ -141,8 +143,8 @@ return {
     contenders = {
       luarun = "luarun kernels n=1000 iterations={kernel}", threads = "threads kernels n=1000 iterations={kernel}",
       openmp = "openmp kernels n=1000 iterations={kernel}", tbb = "tbb kernels n=1000 iterations={kernel}",
-      pool = "pool kernels n=1000 ms=7", processpool = "processpool kernels n=1000 ms=7", ray = "ray kernels n=1000 ms=7",
-      dask = "dask kernels n=1000 ms=7", spark = "spark kernels n=1000 ms=7",
+      pool = "pool kernels n=1000 ms=7", processpool = "processpool kernels n=1000 ms=7",
+      ray = "ray kernels n=1000 ms=7", dask = "dask kernels n=1000 ms=7", spark = "spark kernels n=1000 ms=7",
     },
     rounds = {"luarun", "threads"}, most_rounds = 5,
     wants = {{name = "over two plain threads", ours = "rate", over = {"threads"}, at_least = 0.98}},

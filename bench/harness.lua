@@ -2,15 +2,17 @@
 --
 --   ./dev bench [options] [FIGURE...]      figures whose id begins with a word given; none: all
 --
--- A contender is a program that measures one workload once, after its own warm-up, and prints its answer as a flat JSON object
--- (the protocol stands in bench/peers/work.h). The contenders of a figure that are compared run in turn, round by round, so
--- that what disturbs the machine disturbs all; each round gives one quotient, and the median counts, with the least and the
--- largest beside it. One round before the first is thrown away. Peers that only stand beside run once.
+-- A contender is a program that measures one workload once, after its own warm-up, and prints its answer as a flat
+-- JSON object (the protocol stands in bench/peers/work.h). The contenders of a figure that are compared run in turn,
+-- round by round, so that what disturbs the machine disturbs all; each round gives one quotient, and the median
+-- counts, with the least and the largest beside it. One round before the first is thrown away. Peers that only stand
+-- beside run once.
 --
--- Every run is appended to build/bench/history.jsonl, one line a want, with the machine's description; `--record` appends
--- it to bench/record.jsonl too, which is kept in the tree: the last line recorded there for a want, of this kind of processor
--- if there is one, is what the gate compares with. A want that is worse by more than a fifth is a regression, and the exit
--- status is 1. What is not a quotient already is compared in units of the machine's speed in the same run (`calibrate`).
+-- Every run is appended to build/bench/history.jsonl, one line a want, with the machine's description; `--record`
+-- appends it to bench/record.jsonl too, which is kept in the tree: the last line recorded there for a want, of this
+-- kind of processor if there is one, is what the gate compares with. A want that is worse by more than a fifth is a
+-- regression, and the exit status is 1. What is not a quotient already is compared in units of the machine's speed
+-- in the same run (`calibrate`).
 
 local here = arg[0]:match("^(.*/)") or "./"
 package.path = here .. "?.lua;" .. package.path
@@ -182,19 +184,20 @@ local function run(command)
     absent[name] = process
     return nil
   end
-  local deadline, last, line, ended = Process.now() + PATIENCE_SECONDS, nil, nil, nil
-  repeat
+  local deadline, last = Process.now() + PATIENCE_SECONDS, nil
+  local line, ended = process:read_line(PATIENCE_SECONDS)
+  while line do
+    last = line
     line, ended = process:read_line(math.max(0, deadline - Process.now()))
-    last = line or last
-  until not line
+  end
   local complaint = process:read_errors(0.1):gsub("%s+$", "")
   local status, signal = process:stop(10)
   if status == 77 then absent[name] = complaint end
   if status == 77 or status == 78 then return nil end
   local answer = json_read(last)
   if status ~= 0 or not answer then
-    say(("bench: %s failed (%s): %s"):format(command, ended == "timeout" and "no end" or signal and "signal " .. signal or
-      "status " .. tostring(status), complaint ~= "" and complaint or tostring(last)))
+    local how = ended == "timeout" and "no end" or signal and "signal " .. signal or "status " .. tostring(status)
+    say(("bench: %s failed (%s): %s"):format(command, how, complaint ~= "" and complaint or tostring(last)))
     return nil, true
   end
   return answer
@@ -209,7 +212,9 @@ local function median(list)
   return n % 2 == 1 and sorted[(n + 1) / 2] or (sorted[n / 2] + sorted[n / 2 + 1]) / 2
 end
 
-local function spread(list) return {median = median(list), min = math.min(unpack(list)), max = math.max(unpack(list))} end
+local function spread(list)
+  return {median = median(list), min = math.min(unpack(list)), max = math.max(unpack(list))}
+end
 
 -- What a want is in one round's answers; nil where one of them is missing.
 local function value_of(want, answers)
@@ -363,9 +368,9 @@ for _, result in ipairs(results) do
           row[7] = row[7] .. " REGRESSION"
         end
       end
-      lines[#lines + 1] = json_write{"when", os.date("!%Y-%m-%dT%H:%M:%SZ"), "commit", commit, "cpu", machine.cpu, "cpus",
-        machine.cpus, "memory_gib", machine.memory_gib, "kernel", machine.kernel, "system", machine.system, "luajit",
-        jit.version, "workers", options.workers, "figure", figure.id, "want", want.name, "median", value.median, "min",
+      lines[#lines + 1] = json_write{"when", os.date("!%Y-%m-%dT%H:%M:%SZ"), "commit", commit, "cpu", machine.cpu,
+        "cpus", machine.cpus, "memory_gib", machine.memory_gib, "kernel", machine.kernel, "system", machine.system,
+        "luajit", jit.version, "workers", options.workers, "figure", figure.id, "want", want.name, "median", value.median, "min",
         value.min, "max", value.max, "rounds", #values, "compared", compared}
     end
     table_rows[#table_rows + 1] = row
@@ -400,7 +405,8 @@ end
 
 print_table({"figure", "want", "wanted", "median", "min .. max", "", "since recorded"}, table_rows)
 
-local beside = {"luarun", "limit", "threads", "openmp", "tbb", "pool", "processpool", "threadpool", "ray", "dask", "spark"}
+local beside = {"luarun", "limit", "threads", "openmp", "tbb", "pool", "processpool", "threadpool",
+                "ray", "dask", "spark"}
 local rows, seen = {}, {}
 for _, result in ipairs(results) do
   for _, name in ipairs(beside) do seen[name] = seen[name] or result.beside[name] ~= nil end
@@ -424,6 +430,6 @@ end
 
 for name, why in pairs(absent) do print(("absent: %s: %s"):format(name, why)) end
 print("")
-print(("%d wants: %d short, %d not measured, %d regressions (worse by more than %d %% than recorded)"):format(#table_rows,
-  short, failed, regressed, FALL * 100))
+print(("%d wants: %d short, %d not measured, %d regressions (worse by more than %d %% than recorded)"):format(
+  #table_rows, short, failed, regressed, FALL * 100))
 os.exit(regressed + failed == 0 and 0 or 1)

@@ -71,7 +71,7 @@ static int future_get(lua_State *L)
 {
     lr_state *S = lr_state_of(L);
     lr_future_ud *f = lr_test_future(L, 1);
-    if (!f) return refuse(S, L, "a future", lr_given(L, 1));
+    if (!f) return refuse(S, L, "a future", lua_isnoneornil(L, 1) ? "nothing" : lr_given(L, 1));
     check_timeout(S, L, 2);
     lr_check_cancelled(S, L);
     lr_task *t = f->task;
@@ -88,7 +88,7 @@ static int future_get_one(lua_State *L)
 {
     lr_state *S = lr_state_of(L);
     lr_future_ud *f = lr_test_future(L, 1);
-    if (!f) return refuse(S, L, "a future", lr_given(L, 1));
+    if (!f) return refuse(S, L, "a future", lua_isnoneornil(L, 1) ? "nothing" : lr_given(L, 1));
     lr_check_cancelled(S, L);
     lr_task *t = f->task;
     bool there = lr_task_ended(t) || (lua_isnoneornil(L, 2) && lr_may_park(S, L) &&
@@ -211,13 +211,13 @@ static int core_free(lua_State *L)
 
 /* ---- lists ---------------------------------------------------------------------------------------- */
 
-static lr_task *list_task(lua_State *L, int list, size_t i)
+static lr_task *list_task_at(lua_State *L, int list, size_t i, int level)
 {
     lua_rawgeti(L, list, (int)i);
     lr_future_ud *f = lr_test_future(L, -1);
     if (!f) {
         const char *given = luaL_typename(L, -1);
-        luaL_where(L, 2); /* lua/luarun checks lists for its own callers */
+        luaL_where(L, level);
         lua_pushfstring(L, "%slist[%d]: a future wanted, %s given", lua_tostring(L, -1), (int)i, given);
         lua_error(L);
     }
@@ -225,7 +225,10 @@ static lr_task *list_task(lua_State *L, int list, size_t i)
     return f->task;
 }
 
-/* check_list(list): raises unless every element is a future; returns how many. */
+/* lua/luarun checks lists for its own callers. */
+static lr_task *list_task(lua_State *L, int list, size_t i) { return list_task_at(L, list, i, 2); }
+
+/* check_list(list[, level]): raises, at that level of callers (2), unless all are futures; returns how many. */
 static int check_list(lua_State *L)
 {
     if (!lua_istable(L, 1)) {
@@ -235,7 +238,7 @@ static int check_list(lua_State *L)
     }
     size_t count = lua_objlen(L, 1);
     for (size_t i = 1; i <= count; i++)
-        list_task(L, 1, i);
+        list_task_at(L, 1, i, (int)luaL_optinteger(L, 2, 2));
     lua_pushinteger(L, (lua_Integer)count);
     return 1;
 }
@@ -247,27 +250,6 @@ static int forgive(lua_State *L)
     for (size_t i = 1; i <= count; i++)
         lr_task_set(list_task(L, 1, i), LR_TASK_SEEN);
     return 0;
-}
-
-/* split(list, count): ready, pending when at least count have ended; else nothing. */
-static int split(lua_State *L)
-{
-    size_t count = lua_objlen(L, 1), wanted = (size_t)lua_tointeger(L, 2), ready = 0, pending = 0;
-    if (wanted > 0) {
-        size_t ended = 0;
-        for (size_t i = 1; i <= count && ended < wanted; i++)
-            ended += lr_task_ended(list_task(L, 1, i));
-        if (ended < wanted) return 0;
-    }
-    lua_settop(L, 2);
-    lua_createtable(L, wanted > 0 ? (int)wanted : 4, 0);
-    lua_createtable(L, (int)(count - wanted), 0);
-    for (size_t i = 1; i <= count; i++) {
-        bool ended = lr_task_ended(list_task(L, 1, i));
-        lua_rawgeti(L, 1, (int)i);
-        lua_rawseti(L, ended ? 3 : 4, (int)(ended ? ++ready : ++pending));
-    }
-    return 2;
 }
 
 /* await(list, count, timeout): waits for count ends of the list. true, or false at the timeout; in a task: see
@@ -320,7 +302,7 @@ void lr_future_open(lr_state *S, lua_State *L)
     static const luaL_Reg functions[] = {
         {"get", future_get}, {"get_one", future_get_one}, {"take", future_take}, {"put", core_put},
         {"free", core_free},
-        {"check_list", check_list}, {"forgive", forgive}, {"split", split}, {"await", await}, {"check", check_result},
+        {"check_list", check_list}, {"forgive", forgive}, {"await", await}, {"check", check_result},
         {"is_future", is_future}, {NULL, NULL}};
     lr_state_register(S, L, functions);
     lua_pushlightuserdata(L, (void *)&lr_error_mark);

@@ -121,6 +121,33 @@ bool lr_plain_encode(lua_State *L, int first, int count, lr_value *out)
     return true;
 }
 
+void lr_plain_numbers(lr_value *out, int count, const double *numbers)
+{
+    uint8_t *p = out->u.bytes;
+    _Static_assert(2 + LR_PLAIN_NUMBERS_MAX * NUMBER_BYTES <= LR_VALUE_INLINE, "they fit");
+    *p++ = LR_VALUE_VERSION;
+    *p++ = (uint8_t)count;
+    for (int i = 0; i < count; i++)
+        p = write_number(p, numbers[i]);
+    out->size_bytes = (uint32_t)(p - out->u.bytes);
+    out->ref_count_small = 0;
+    out->form = 1;
+    out->plain = true;
+}
+
+bool lr_plain_is_number(const lr_value *message, double *number)
+{
+    const uint8_t *p = message->u.bytes + 1;
+    if (p[0] != 1) return false;
+    if (p[1] & LR_TAG_SMALL) {
+        *number = p[1] & 0x7f;
+        return true;
+    }
+    if (p[1] != LR_TAG_NUMBER) return false;
+    memcpy(number, p + 2, sizeof *number);
+    return true;
+}
+
 /* Pushes the value at p and returns the place behind it. */
 static const uint8_t *push_one(lua_State *L, const uint8_t *p)
 {

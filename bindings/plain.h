@@ -19,4 +19,10 @@ static inline int lr_plain_count(const lr_value *message) { return message->u.by
 /* Pushes a plain message's values and returns how many. */
 int lr_plain_decode(lua_State *L, const lr_value *message);
 
+#define LR_PLAIN_NUMBERS_MAX 4
+/* A message of so many numbers, LR_PLAIN_NUMBERS_MAX at most. */
+void lr_plain_numbers(lr_value *out, int count, const double *numbers);
+/* Whether a plain message is one single number, which is then *number. */
+bool lr_plain_is_number(const lr_value *message, double *number);
+
 #endif

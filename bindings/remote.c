@@ -440,7 +440,9 @@ void lr_remote_open(lr_state *S, lua_State *L)
     lua_pushlightuserdata(L, S);
     lua_rawgeti(L, LUA_REGISTRYINDEX, S->ref_mt_future);
     lua_pushcclosure(L, remote_call, 2);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -5, "remote_call"); /* for whoever sets another __call before it (lua/luarun/init.lua) */
     lua_setfield(L, -2, "__call");
-    lua_pop(L, 1);
+    lua_setfield(L, -3, "remote_meta");
     lua_setfield(L, -2, "remote_methods");
 }

@@ -3,6 +3,7 @@
 #include "bindings/codec.h"
 #include "bindings/core.h"
 #include "bindings/kernels.h"
+#include "bindings/short.h"
 #include "bindings/worker_state.h"
 
 #include <stdlib.h>
@@ -38,6 +39,7 @@ lr_state *lr_state_new(lua_State *L, struct lr_worker *worker, bool is_script)
     lr_kernels_open(S, L);
     lr_task_api_open(S, L);
     if (!lr_codec_open(S)) luaL_error(L, "not enough memory");
+    lr_short_open(S, L);
     lr_core_register(S, L);
     return S;
 }

@@ -1,5 +1,5 @@
-# The benchmark's C programs: `cmake --build ... --target bench`, into bench/ of the build folder. Peers whose compiler or
-# library is not here are left out, and the harness names them as absent.
+# The benchmark's C programs: `cmake --build ... --target bench`, into bench/ of the build folder. Peers whose
+# compiler or library is not here are left out, and the harness names them as absent.
 
 add_custom_target(bench)
 set(LR_BENCH_DIR ${PROJECT_BINARY_DIR}/bench)

@@ -7,7 +7,7 @@
 #define OWN_LOOK 4          /* among so many of its newest a worker looks for the one waited for */
 #define FREE_FIBERS_MAX 32  /* stacks a worker keeps for its next waits */
 #define HERE_NS 50000       /* the script's thread runs the task it waits for when known to be this short */
-#define BLOCK_SPIN_NS 100000 /* the script's thread looks that long before it sleeps: as long as waking a sleeper takes */
+#define BLOCK_SPIN_NS 100000 /* the script's thread looks that long before it sleeps: as waking a sleeper takes */
 #define SPIN_PATIENCE 8     /* long waits in a row after which it sleeps at once, until one is short again */
 
 /* ---- timers: a binary heap of parks by deadline ---------------------------------------------------- */

@@ -1,5 +1,6 @@
-/* bench/peers/limit.c - the limit: a bare pool that runs Lua functions and has nothing else. Tasks of 64 bytes with one number in
- * and one out, a deque and a lua_State for each thread, a waiting thread runs what it finds; no values, futures or errors.
+/* bench/peers/limit.c - the limit: a bare pool that runs Lua functions and has nothing else. Tasks of 64 bytes with
+ * one number in and one out, a deque and a lua_State for each thread, a waiting thread runs what it finds; no
+ * values, futures or errors.
  *
  *   nested n=     fib, a task for every call, both children tasks
  *   flat n=       empty Lua functions, submitted from C by the first thread

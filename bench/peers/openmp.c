@@ -2,8 +2,8 @@
  *
  *   nested n= · flat n= · roundtrip n= · kernels n= iterations= · graph pattern= steps= peak=
  *
- * Protocol and arguments: bench/peers/work.h. libgomp runs a task inline once 64 for each thread are waiting; its figure for
- * `flat` says therefore little. */
+ * Protocol and arguments: bench/peers/work.h. libgomp runs a task inline once 64 for each thread are waiting; its
+ * figure for `flat` says therefore little. */
 #include "work.h"
 
 #include <omp.h>

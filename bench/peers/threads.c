@@ -2,7 +2,8 @@
  *
  *   calibrate seconds=S    iterations of the unit of work a second, on one thread and on `workers` at once
  *   kernels n= iterations= the kernels taken from one counter by `workers` threads
- *   futex n= pause= apart= a round trip between two threads that sleep on a futex each, with a pause between two; apart=1: on
+ *   futex n= pause= apart= a round trip between two threads that sleep on a futex each, with a pause between two;
+ * apart=1: on
  *                          two processors (left alone, Linux may keep both on one, where nothing has to be woken up)
  *   memcpy bytes= n=       copies of so many bytes, both sides touched before
  *

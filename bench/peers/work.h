@@ -1,8 +1,8 @@
 /* bench/peers/work.h - what the benchmark's C programs share: a clock, a unit of work, arguments, the answer.
  *
  * The protocol, the same for every peer in whatever language: PROGRAM WORKLOAD [key=value ...] measures one workload
- * once, after its own warm-up, and prints one flat JSON object as its last line. Seconds, and rates per second. Exit status 77:
- * this peer is not here; 78: it cannot do this workload. Both say why in one line on standard error. */
+ * once, after its own warm-up, and prints one flat JSON object as its last line. Seconds, and rates per second. Exit
+ * status 77: this peer is not here; 78: it cannot do this workload. Both say why in one line on standard error. */
 #ifndef BENCH_PEERS_WORK_H
 #define BENCH_PEERS_WORK_H
 
@@ -23,8 +23,9 @@ static inline double bench_now(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* The unit of work: a chain of integer multiplications and additions, each of which needs the one before. It touches no memory,
- * so that two threads on two processors do twice as much; never inlined, so that it is the same code everywhere. */
+/* The unit of work: a chain of integer multiplications and additions, each of which needs the one before. It touches
+ * no memory, so that two threads on two processors do twice as much; never inlined, so that it is the same code
+ * everywhere. */
 __attribute__((noinline, unused)) static double bench_work(long iterations, double seed)
 {
     uint64_t x = (uint64_t)(int64_t)seed;
@@ -94,37 +95,39 @@ static inline int bench_latency(const char *workload, double *seconds, long coun
     return 0;
 }
 
-/* A run of a task graph: tasks of so many iterations each, against what the threads do with no graph at all. Efficiency: the part
- * of the machine's time that was useful; granularity: the machine's time for each task (Task Bench's measure). */
+/* A run of a task graph: tasks of so many iterations each, against what the threads do with no graph at all.
+ * Efficiency: the part of the machine's time that was useful; granularity: the machine's time for each task (Task
+ * Bench's measure). */
 static inline double bench_efficiency(double tasks, long iterations, double seconds, double peak)
 {
     return tasks * (double)iterations / seconds / peak;
 }
 
-/* The smallest granularity at which the efficiency is at least a half, METG(50 %) of Slaughter et al., "Task Bench" (SC '20):
- * from long tasks to short ones, each half as long as the last; between the last two that enclose a half the logarithms are
- * taken for a straight line. run(iterations) gives the seconds of a graph of so many tasks; peak: iterations a second
- * of all threads together. */
+/* The smallest granularity at which the efficiency is at least a half, METG(50 %) of Slaughter et al., "Task Bench"
+ * (SC '20): from long tasks to short ones, each half as long as the last, the better of two runs; between the last
+ * that is above a half and the next the logarithms are taken for a straight line. run(iterations) gives the seconds
+ * of a graph of so many tasks; peak: iterations a second of all threads together. */
 static inline double bench_metg(double (*run)(long iterations), double tasks, double peak, int workers)
 {
-    double last_efficiency = 1, last_granularity = 0;
+    double above = 1, granularity_above = 0, metg = 0;
+    bool crosses = false;
     for (long iterations = 65536; iterations >= 8; iterations /= 2) {
         double seconds = run(iterations), again = run(iterations);
         if (again < seconds) seconds = again;
         double efficiency = bench_efficiency(tasks, iterations, seconds, peak);
         double granularity = seconds * workers / tasks;
-        if (efficiency < 0.5) {
-            if (last_granularity == 0) return granularity;
-            double part = (last_efficiency - 0.5) / (last_efficiency - efficiency);
-            return last_granularity + part * (granularity - last_granularity);
+        if (efficiency >= 0.5) {
+            above = efficiency, granularity_above = metg = granularity, crosses = true;
+        } else if (crosses) {
+            metg = granularity_above + (above - 0.5) / (above - efficiency) * (granularity - granularity_above);
+            crosses = false;
         }
-        last_efficiency = efficiency, last_granularity = granularity;
     }
-    return last_granularity;
+    return metg;
 }
 
-/* The tasks of the step before whose results task `at` of step `step` needs, in a graph of that width; how many. The patterns of
- * Task Bench; `random` takes three that a hash of step and place chooses from the five nearest. */
+/* The tasks of the step before whose results task `at` of step `step` needs, in a graph of that width; how many. The
+ * patterns of Task Bench; `random` takes three that a hash of step and place chooses from the five nearest. */
 enum { BENCH_WIDTH = 8, BENCH_NEEDS = 3 };
 static inline int bench_needs(const char *pattern, int step, int at, int needs[BENCH_NEEDS])
 {

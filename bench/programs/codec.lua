@@ -1,5 +1,5 @@
--- codec.lua - one value encoded and decoded again, the result dropped, beside LuaJIT's string.buffer, which keeps its buffer
--- between rounds as it is meant to be used; in turns. value= small, doubles, records, text.
+-- codec.lua - one value encoded and decoded again, the result dropped, beside LuaJIT's string.buffer, which keeps
+-- its buffer between rounds as it is meant to be used; in turns. value= small, doubles, records, text.
 package.path = arg[0]:match("^(.*/)") .. "?.lua;" .. package.path
 local kit, core, buffer = require "kit", require "luarun.core", require "string.buffer"
 

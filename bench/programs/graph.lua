@@ -1,6 +1,6 @@
--- graph.lua - Task Bench's graphs (Slaughter et al., SC '20), eight tasks wide: pattern= trivial, stencil, fft, tree, random;
--- steps= (1,000). Each task is a kernel that depends on the futures of the step before. METG(50 %) as in bench/peers/work.h, which
--- has the same patterns in C; peak=: iterations a second of all workers together.
+-- graph.lua - Task Bench's graphs (Slaughter et al., SC '20), eight tasks wide: pattern= trivial, stencil, fft,
+-- tree, random; steps= (1,000). Each task is a kernel that depends on the futures of the step before. METG(50 %) as
+-- in bench/peers/work.h, which has the same patterns in C; peak=: iterations a second of all workers together.
 package.path = arg[0]:match("^(.*/)") .. "?.lua;" .. package.path
 local lr, kit = require "luarun", require "kit"
 local work, bit = require "work".work, require "bit"
@@ -57,26 +57,28 @@ local function run(iterations)
     row = new
   end
   for at = 0, WIDTH - 1 do row[at]:get() end
-  if #all > 0 then lr.wait(all) end
+  for i = 1, #all do all[i]:get() end
   return lr.now() - begun
 end
 
 local tasks, workers, peak = steps * WIDTH, kit.number("workers", 2), kit.number("peak", 1.2e9)
 
 local function metg()
-  local last_efficiency, last_granularity = 1, nil
+  local above, granularity_above, result, crosses = 1, nil, 0, false
   local iterations = 65536
   run(10)
   while iterations >= 8 do
     local seconds = math.min(run(iterations), run(iterations))
     local efficiency, granularity = tasks * iterations / seconds / peak, seconds * workers / tasks
-    if efficiency < 0.5 then
-      if not last_granularity then return granularity end
-      return last_granularity + (last_efficiency - 0.5) / (last_efficiency - efficiency) * (granularity - last_granularity)
+    if efficiency >= 0.5 then
+      above, granularity_above, result, crosses = efficiency, granularity, granularity, true
+    elseif crosses then
+      result = granularity_above + (above - 0.5) / (above - efficiency) * (granularity - granularity_above)
+      crosses = false
     end
-    last_efficiency, last_granularity, iterations = efficiency, granularity, iterations / 2
+    iterations = iterations / 2
   end
-  return last_granularity
+  return result
 end
 
 kit.answer{metg = metg(), tasks = tasks}

@@ -1,5 +1,5 @@
--- handoff.lua - one task that must run on another thread, which sleeps, and its value: n= (2,000), pause= seconds between
--- two (0.001). A function that has once parked is never run by the script's own thread: the first call parks.
+-- handoff.lua - one task that must run on another thread, which sleeps, and its value: n= (2,000), pause= seconds
+-- between two (0.001). A function that has once parked is never run by the script's own thread: the first call parks.
 package.path = arg[0]:match("^(.*/)") .. "?.lua;" .. package.path
 local lr, kit = require "luarun", require "kit"
 

@@ -1,5 +1,5 @@
--- kernel.lua - empty C kernels with one tensor argument beside empty Lua tasks, n= (100,000) of each from the script, in
--- turns. `rate` is the kernels', `lua` the Lua tasks', `quotient` the median of the turns' quotients.
+-- kernel.lua - empty C kernels with one tensor argument beside empty Lua tasks, n= (100,000) of each from the
+-- script, in turns. `rate` is the kernels', `lua` the Lua tasks', `quotient` the median of the turns' quotients.
 package.path = arg[0]:match("^(.*/)") .. "?.lua;" .. package.path
 local lr, kit = require "luarun", require "kit"
 

@@ -1,5 +1,5 @@
--- kit.lua - what luarun's own side of the benchmark shares: arguments, quantiles, the answer. Each program measures one
--- thing once, after its own warm-up, by the protocol of bench/peers/work.h:
+-- kit.lua - what luarun's own side of the benchmark shares: arguments, quantiles, the answer. Each program measures
+-- one thing once, after its own warm-up, by the protocol of bench/peers/work.h:
 --
 --   luarun [options] bench/programs/NAME.lua [key=value ...]      prints one flat JSON object as its last line
 --

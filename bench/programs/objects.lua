@@ -1,5 +1,5 @@
--- objects.lua - a tensor of bytes= (100,000,000) in the object store: put beside a memcpy of the same size in the same turn,
--- into memory used before; get of it; the same tensor through ten tasks, and whether it was copied.
+-- objects.lua - a tensor of bytes= (100,000,000) in the object store: put beside a memcpy of the same size in the
+-- same turn, into memory used before; get of it; the same tensor through ten tasks, and whether it was copied.
 package.path = arg[0]:match("^(.*/)") .. "?.lua;" .. package.path
 local lr, kit, ffi = require "luarun", require "kit", require "ffi"
 

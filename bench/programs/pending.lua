@@ -1,6 +1,6 @@
 -- pending.lua - n tasks that cannot start yet, their futures held; then all run: n= (1,000,000). Answers with bytes of
--- memory for each while all are pending (futures and the table that holds them included), and seconds for each from the first
--- submit to the last value. Wants --max-pending larger than n.
+-- memory for each while all are pending (futures and the table that holds them included), and seconds for each from
+-- the first submit to the last value. Wants --max-pending larger than n.
 package.path = arg[0]:match("^(.*/)") .. "?.lua;" .. package.path
 local lr, kit = require "luarun", require "kit"
 

@@ -1,5 +1,6 @@
--- start.lua - whole processes: luarun=PATH -e '' beside luajit -e '', n= (40) of each in turns, from before the start until the end
--- was seen. `resident`: the most memory that luarun had at once. `bound`: the median over twice luajit's and 5 ms.
+-- start.lua - whole processes: luarun=PATH -e '' beside luajit -e '', n= (40) of each in turns, from before the
+-- start until the end was seen. `resident`: the most memory that luarun had at once. `bound`: the median over twice
+-- luajit's and 5 ms.
 package.path = arg[0]:match("^(.*/)") .. "?.lua;" .. arg[0]:match("^(.*/)") .. "../?.lua;" .. package.path
 local kit, Process = require "kit", require "process"
 

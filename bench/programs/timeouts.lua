@@ -1,5 +1,5 @@
--- timeouts.lua - how late the timeouts of get, wait and sleep are on an idle machine: n= (300) timeouts from 1 to 100 ms,
--- in the script and in a task, taken from each of the three in turn.
+-- timeouts.lua - how late the timeouts of get, wait and sleep are on an idle machine: n= (300) timeouts from 1 to
+-- 100 ms, in the script and in a task, taken from each of the three in turn.
 package.path = arg[0]:match("^(.*/)") .. "?.lua;" .. package.path
 local lr, kit = require "luarun", require "kit"
 

@@ -1,5 +1,5 @@
--- waits.lua - wait for one of n futures, take it out, wait for one of those that are left, until none is: n= (10,000). The
--- tasks run meanwhile; `each`: seconds for each of the n. `found`: seconds of one wait
+-- waits.lua - wait for one of n futures, take it out, wait for one of those that are left, until none is: n=
+-- (10,000). The tasks run meanwhile; `each`: seconds for each of the n. `found`: seconds of one wait
 -- that finds the one of n that is there, all others pending.
 package.path = arg[0]:match("^(.*/)") .. "?.lua;" .. package.path
 local lr, kit = require "luarun", require "kit"

@@ -1,5 +1,5 @@
--- work.lua - the benchmark's unit of work (bench_work in bench/peers/work.h) as a kernel: work(iterations, x, ...) adds what
--- it is given and works so long on it.
+-- work.lua - the benchmark's unit of work (bench_work in bench/peers/work.h) as a kernel: work(iterations, x, ...)
+-- adds what it is given and works so long on it.
 local lr = require "luarun"
 
 local file = assert(io.open(arg[0]:match("^(.*/)") .. "../peers/work.h"))

@@ -7,6 +7,8 @@
 local core = require "luarun.core"
 local errors = require "luarun.errors"
 local combine = require "luarun.combine"
+local short = require "luarun.short"
+local table_new = require "table.new"
 
 ---@class luarun
 local lr = {}
@@ -24,15 +26,22 @@ local function finish(...)
 end
 
 -- In the script nothing yields, so that the wrappers are not needed.
-local get = core.get
+local short_value = short.value
+local core_get = core.get
+local get = function(f, timeout)
+  local value = timeout == nil and short_value(f)
+  if value then return value end
+  return core_get(f, timeout)
+end
 local await, sleep, yield = core.await, core.sleep, core.yield
 local collector_wait = core.collector_wait
 if not core.is_script then
-  local core_get, core_await, core_sleep, core_yield, core_wait =
-    core.get, core.await, core.sleep, core.yield, core.collector_wait
+  local core_await, core_sleep, core_yield, core_wait = core.await, core.sleep, core.yield, core.collector_wait
   local get_one = core.get_one
   get = function(f, timeout)
-    local value = get_one(f, timeout)
+    local value = timeout == nil and short_value(f)
+    if value then return value end
+    value = get_one(f, timeout)
     if value ~= error_mark then return value end
     return finish(core_get(f, timeout))
   end
@@ -99,6 +108,36 @@ local function check_keys(name, options, allowed)
   end
 end
 
+local short_ended = short.ended
+
+-- How many futures of the list have ended; raises at the caller's caller where an element is no future.
+local function count_ended(list, n)
+  local count = 0
+  for i = 1, n do
+    local ended = short_ended(list[i])
+    if not ended then core.check_list(list, 3) end
+    count = count + ended
+  end
+  return count
+end
+
+-- Those that have ended and the others, in the list's order.
+local function split(list, n, expected)
+  local ready, pending = table_new(expected, 0), table_new(n - expected, 0)
+  local r, p = 0, 0
+  for i = 1, n do
+    local f = list[i]
+    if short_ended(f) == 1 then
+      r = r + 1
+      ready[r] = f
+    else
+      p = p + 1
+      pending[p] = f
+    end
+  end
+  return ready, pending
+end
+
 local wait_keys = { count = true, timeout = true }
 
 --- Waits until `count` futures of the list have ended (all, unless said) or `timeout` seconds have passed.
@@ -107,20 +146,20 @@ local wait_keys = { count = true, timeout = true }
 function lr.wait(list, options)
   options = options_of("wait", options)
   check_keys("wait", options, wait_keys)
-  local n = core.check_list(list)
+  local n = type(list) == "table" and #list or core.check_list(list)
+  local ended = count_ended(list, n)
   local count, timeout = options.count or n, options.timeout
   if type(count) ~= "number" or count < 0 or count > n or count % 1 ~= 0 then
     error(("wait: count: a whole number from 0 to %d wanted, %s given"):format(n, tostring(count)), 2)
   end
   check_seconds("wait", "timeout", timeout)
-  local ready, pending = core.split(list, count)
-  if ready then return ready, pending end
+  if ended >= count then return split(list, n, ended) end
   if not timeout or timeout > 0 then
     await(list, count, timeout)
   else
     yield() -- a task that polls in a loop must not keep its worker from what it polls for
   end
-  return core.split(list, 0)
+  return split(list, n, timeout and ended or count)
 end
 
 --- An iterator over the futures of a list in the order in which they end; linear in all for any length.
@@ -167,6 +206,7 @@ lr.free = core.free
 
 --- A remote function, of a function or of a module's name and a function's.
 lr.remote = core.remote
+core.remote_meta.__call = short.caller(core.remote_call)
 
 --- The arguments with the value of each future in its place.
 local function with_values(...)
