@@ -370,8 +370,8 @@ for _, result in ipairs(results) do
       end
       lines[#lines + 1] = json_write{"when", os.date("!%Y-%m-%dT%H:%M:%SZ"), "commit", commit, "cpu", machine.cpu,
         "cpus", machine.cpus, "memory_gib", machine.memory_gib, "kernel", machine.kernel, "system", machine.system,
-        "luajit", jit.version, "workers", options.workers, "figure", figure.id, "want", want.name, "median", value.median, "min",
-        value.min, "max", value.max, "rounds", #values, "compared", compared}
+        "luajit", jit.version, "workers", options.workers, "figure", figure.id, "want", want.name,
+        "median", value.median, "min", value.min, "max", value.max, "rounds", #values, "compared", compared}
     end
     table_rows[#table_rows + 1] = row
   end

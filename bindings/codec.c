@@ -291,42 +291,6 @@ void lr_codec_push_integer(lua_State *L, const char *name)
     lua_remove(L, -2);
 }
 
-/* ---- the array part of tables --------------------------------------------------------------------- */
-
-/* True when a table of count elements, which are those of test_tables, looks as lr_table_array expects, and a number
- * written there is read by Lua. */
-static bool looks_right(const lr_codec *c, lua_State *L, int count)
-{
-    static const double probes[3] = {1.25, -2.5, 1e300};
-    uint32_t size;
-    lua_createtable(L, count, 0);
-    for (int i = 1; i < count; i++) { /* the last stays nil */
-        if (i == 4) lua_pushboolean(L, true);
-        else lua_pushnumber(L, probes[i % 3]);
-        lua_rawseti(L, -2, i);
-    }
-    uint64_t *array = lr_table_array(c, L, -1, &size), bits;
-    bool right = size == (uint32_t)count + 1 && array && array[0] == LR_NIL_BITS && array[count] == LR_NIL_BITS;
-    for (int i = 1; right && i < count; i++) {
-        memcpy(&bits, &probes[i % 3], 8);
-        right = i == 4 ? !lr_bits_are_double(array[i]) : array[i] == bits && lr_bits_are_double(bits);
-    }
-    if (!right) return false;
-    memcpy(&array[count], &probes[2], 8);
-    lua_rawgeti(L, -1, count);
-    return lua_tonumber(L, -1) == probes[2];
-}
-
-static bool tables_are_known(lr_codec *c, lua_State *L)
-{
-    int top = lua_gettop(L);
-    if (sizeof(void *) != 8) return false;
-    c->knows_tables = true; /* for the probe */
-    bool known = looks_right(c, L, 6) && looks_right(c, L, 1000); /* behind the table's head, and apart from it */
-    lua_settop(L, top);
-    return known;
-}
-
 /* ---- life ----------------------------------------------------------------------------------------- */
 
 bool lr_codec_open(lr_state *S)
@@ -342,7 +306,7 @@ bool lr_codec_open(lr_state *S)
     lua_newtable(S->L);
     c->ref_class_fns = luaL_ref(S->L, LUA_REGISTRYINDEX);
     S->codec = c;
-    c->knows_tables = tables_are_known(c, S->L);
+    c->knows_tables = lr_raw_is_known(S->L);
     lr_encode_open(S);
     lr_decode_open(S);
     return true;

@@ -182,7 +182,8 @@ static bool decode_item(decoder *d)
 static uint32_t decode_numbers(decoder *d, uint32_t array)
 {
     uint32_t size, n = 0;
-    uint64_t *to = lr_table_array(d->S->codec, d->L, -1, &size);
+    if (!d->S->codec->knows_tables) return 0;
+    uint64_t *to = lr_raw_array(lua_topointer(d->L, -1), &size);
     if (!to || size < array + 1) return 0;
     const uint8_t *p = d->r.p;
     for (; n < array && p < d->r.end; n++) {

@@ -260,11 +260,10 @@ static inline uint8_t *write_number(uint8_t *p, uint64_t bits)
 /* The numbers at the head of the table's array; *count: how many. False: no memory. */
 static bool encode_numbers(encoder *e, int index, uint32_t *count)
 {
-    uint32_t size;
-    const uint64_t *array = lr_table_array(e->codec, e->L, index, &size);
-    uint32_t n = 0;
-    bool has_zero = size > 0 && array[0] != LR_NIL_BITS; /* [0], which comes before them */
-    while (!has_zero && n + 1 < size && lr_bits_are_double(array[n + 1]))
+    uint32_t size = 0, n = 0;
+    const uint64_t *array = e->codec->knows_tables ? lr_raw_array(lua_topointer(e->L, index), &size) : NULL;
+    bool has_zero = size > 0 && array[0] != LR_RAW_NIL; /* [0], which comes before them */
+    while (!has_zero && n + 1 < size && lr_raw_is_double(array[n + 1]))
         n++;
     *count = n;
     uint8_t *p = lr_builder_room(e->b, 9 * (size_t)n);
@@ -272,6 +271,113 @@ static bool encode_numbers(encoder *e, int index, uint32_t *count)
     for (uint32_t i = 1; i <= n; i++)
         p = write_number(p, array[i]);
     lr_builder_commit(e->b, p);
+    return true;
+}
+
+static bool encode_back(encoder *e, uint32_t number)
+{
+    e->shared = true;
+    lr_builder_u8(e->b, LR_TAG_BACK);
+    lr_builder_varint(e->b, number);
+    return true;
+}
+
+/* ---- tables of plain data, as they lie in memory ---- */
+
+static bool raw_table(encoder *e, const char *table);
+
+static bool raw_string(encoder *e, const char *string)
+{
+    uint32_t length;
+    const char *bytes = lr_raw_string(string, &length);
+    if (length >= LR_BLOB_BYTES) return false;
+    uint8_t *p = lr_builder_room(e->b, 1 + LR_VARINT_MAX + length);
+    if (!p) return false;
+    *p++ = LR_TAG_STRING;
+    p = lr_write_varint(p, length);
+    memcpy(p, bytes, length);
+    lr_builder_commit(e->b, p + length);
+    return true;
+}
+
+static bool raw_value(encoder *e, uint64_t bits)
+{
+    uint32_t tag = lr_raw_tag(bits);
+    if (tag == LR_RAW_TAG_STRING) return raw_string(e, lr_raw_address(bits));
+    if (tag == LR_RAW_TAG_TABLE) return raw_table(e, lr_raw_address(bits));
+    uint8_t *p = lr_builder_room(e->b, 9);
+    if (!p) return false;
+    if (lr_raw_is_double(bits)) {
+        p = write_number(p, bits);
+    } else if (tag == LR_RAW_TAG_TRUE || tag == LR_RAW_TAG_FALSE) {
+        *p++ = tag == LR_RAW_TAG_TRUE ? LR_TAG_TRUE : LR_TAG_FALSE;
+    } else {
+        return false;
+    }
+    lr_builder_commit(e->b, p);
+    return true;
+}
+
+/* The doubles in a row from *i on, which moves behind them. */
+static bool raw_numbers(encoder *e, const uint64_t *array, uint32_t *i, uint32_t size)
+{
+    uint32_t end = *i;
+    while (end < size && lr_raw_is_double(array[end]))
+        end++;
+    uint8_t *p = lr_builder_room(e->b, 9 * (size_t)(end - *i));
+    if (!p) return false;
+    for (; *i < end; ++*i)
+        p = write_number(p, array[*i]);
+    lr_builder_commit(e->b, p);
+    return true;
+}
+
+/* A key above what the table's array has in a row: its bits, those of a whole number. */
+static bool raw_index(encoder *e, uint32_t index)
+{
+    double v = index;
+    uint64_t bits;
+    memcpy(&bits, &v, 8);
+    return raw_value(e, bits);
+}
+
+/* What is no plain data, or too deep, ends the attempt; so does a lack of memory. */
+static bool raw_table(encoder *e, const char *table)
+{
+    uint32_t number, size, node_count, counts[2] = {0, 0}; /* in the array, pairs */
+    if (lr_raw_has_metatable(table) || e->depth >= PLAIN_LEVELS) return false;
+    int known = lr_idmap_add(&e->codec->tables, table, &number);
+    if (known != 0) return known > 0 && encode_back(e, number);
+    uint8_t *p = lr_builder_room(e->b, 9);
+    if (!p) return false;
+    *p = LR_TAG_TABLE;
+    lr_builder_commit(e->b, p + 9);
+    size_t counts_at = e->b->size_bytes - 8;
+    e->depth++;
+    const uint64_t *array = lr_raw_array(table, &size);
+    uint32_t i = 1;
+    while (i < size && array[i] != LR_RAW_NIL) {
+        if (!raw_numbers(e, array, &i, size)) return false;
+        if (i < size && array[i] != LR_RAW_NIL && !raw_value(e, array[i++])) return false;
+    }
+    counts[0] = i - 1;
+    if (size > 0 && array[0] != LR_RAW_NIL) {
+        counts[1]++;
+        if (!raw_index(e, 0) || !raw_value(e, array[0])) return false;
+    }
+    for (; i < size; i++) {
+        if (array[i] == LR_RAW_NIL) continue;
+        counts[1]++;
+        if (!raw_index(e, i) || !raw_value(e, array[i])) return false;
+    }
+    const lr_raw_node *nodes = lr_raw_nodes(table, &node_count);
+    for (i = 0; i < node_count; i++) {
+        if (nodes[i].value == LR_RAW_NIL) continue;
+        counts[1]++;
+        if (!raw_value(e, nodes[i].key) || !raw_value(e, nodes[i].value)) return false;
+    }
+    e->depth--;
+    memcpy(e->b->data + counts_at, counts, sizeof counts);
     return true;
 }
 
@@ -356,14 +462,6 @@ static bool encode_error(encoder *e, int index, const step *at)
     lr_builder_bytes(e->b, &task, sizeof task);
     lr_builder_varint(e->b, attempts);
     return encode_field(e, index, "cause", at) && encode_field(e, index, "value", at);
-}
-
-static bool encode_back(encoder *e, uint32_t number)
-{
-    e->shared = true;
-    lr_builder_u8(e->b, LR_TAG_BACK);
-    lr_builder_varint(e->b, number);
-    return true;
 }
 
 /* Pushes the name under which the metatable is registered (lr.class), or nothing. */
@@ -690,10 +788,25 @@ static bool encode_caught(encoder *e, int first, int count)
     return true;
 }
 
+static bool encode_raw(encoder *e, int first, int count)
+{
+    lr_builder_header(e->b, (uint64_t)count);
+    for (int i = first; i < first + count; i++) {
+        bool done = lua_type(e->L, i) == LUA_TTABLE ? raw_table(e, lua_topointer(e->L, i)) : encode_value(e, i, NULL);
+        if (!done) return false;
+    }
+    return !e->b->failed;
+}
+
 /* Plain data makes Lua allocate nothing, so that nothing is raised. False: it is not plain, or it is refused. */
 static bool encode_plain(encoder *e, int first, int count)
 {
     int top = lua_gettop(e->L);
+    if (e->codec->knows_tables && !e->codec->has_classes && encode_raw(e, first, count)) return true;
+    lr_builder_reset(e->b);
+    lr_idmap_reset(&e->codec->tables);
+    e->depth = 0;
+    e->shared = false;
     bool done = lua_checkstack(e->L, 20) && encode_roots(e, first, count);
     lua_settop(e->L, top);
     return done;

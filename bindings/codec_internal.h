@@ -7,6 +7,7 @@
 #include "bindings/codec.h"
 #include "bindings/handles.h"
 #include "bindings/options.h"
+#include "bindings/raw_table.h"
 
 typedef struct lr_idmap_entry {
     const void *key;
@@ -33,7 +34,7 @@ struct lr_codec {
     uint64_t loaded_print;  /* fingerprint of the loaded modules when the index was made */
     bool index_checked;     /* against the fingerprint, in this message */
     bool has_classes;       /* ref_class_names is not empty */
-    bool knows_tables;      /* see lr_table_array */
+    bool knows_tables;      /* lr_raw_is_known */
     int ref_class_names, ref_class_by_name; /* lr.class */
     int ref_class_fns;      /* metatable -> the remote function userdata that carries it */
     int ref_encode, ref_decode; /* C functions, called protected: kept so as not to make them each time */
@@ -50,26 +51,6 @@ typedef struct lr_module_name {
 
 /* What carries the registered class of that metatable; made at its first use. NULL with a sentence pushed. */
 lr_fn *lr_codec_class_fn(lr_state *S, lua_State *L, int metatable, lr_err *code);
-
-/* ---- the array part of tables (codec.c) ----
- *
- * Arrays of numbers are what is sent most, and Lua's API wants three calls for each element. So the codec
- * looks into LuaJIT's tables itself, if lr_codec_open found there what it expects (the layout of 64-bit
- * GC builds); otherwise it goes by the API. Elements of the array part, from index 0, by their bits. */
-static inline uint64_t *lr_table_array(const lr_codec *c, lua_State *L, int index, uint32_t *size)
-{
-    const char *table = c->knows_tables ? lua_topointer(L, index) : NULL;
-    uint64_t *array = NULL;
-    *size = 0;
-    if (!table) return NULL;
-    memcpy(&array, table + 16, sizeof array);
-    memcpy(size, table + 48, sizeof *size);
-    return array;
-}
-
-#define LR_NIL_BITS UINT64_MAX
-/* Every tag of what is no double lies above, and so do 32-bit integers where numbers may be those. */
-static inline bool lr_bits_are_double(uint64_t bits) { return (uint32_t)((int64_t)bits >> 47) < 0xfffffff2u; }
 
 /* What 64-bit integers need the FFI for, as a Lua function, pushed: "kind" (a value: 1 int64_t, 2 uint64_t, 0 and the
  * value as text) or "make" (unsigned, eight bytes: the value). */
