@@ -41,8 +41,8 @@ return {
     contenders = {
       luarun = "luarun flat n=1000000", limit = "limit flat n=1000000", openmp = "openmp flat n=1000000",
       tbb = "tbb flat n=1000000", pool = "pool " .. SLOW_FLAT, processpool = "processpool " .. SLOW_FLAT,
-      threadpool = "threadpool " .. SLOW_FLAT, ray = "ray " .. SLOW_FLAT, dask = "dask " .. SLOW_FLAT,
-      spark = "spark " .. SLOW_FLAT,
+      threadpool = "threadpool " .. SLOW_FLAT, ray = "ray " .. SLOW_FLAT, dask = "dask flat n=5000",
+      spark = "spark flat n=1000",
     },
     rounds = {"luarun", "tbb"},
     wants = {{name = "over oneTBB's empty tasks", ours = "rate", over = {"tbb"}, at_least = 0.35}},
@@ -53,7 +53,7 @@ return {
       luarun = "luarun roundtrip n=100000", limit = "limit roundtrip n=100000", openmp = "openmp roundtrip n=100000",
       tbb = "tbb roundtrip n=100000", pool = "pool roundtrip n=2000", processpool = "processpool roundtrip n=2000",
       threadpool = "threadpool roundtrip n=2000", ray = "ray roundtrip n=500", dask = "dask roundtrip n=500",
-      spark = "spark roundtrip n=50",
+      spark = "spark roundtrip n=30",
     },
     rounds = {"luarun"},
     wants = {
