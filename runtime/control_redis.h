@@ -41,8 +41,8 @@ typedef enum lr_control_redis_state {
 
 /* Defaults for everything but the url. */
 void lr_control_redis_config_init(lr_control_redis_config *config, const char *url);
-/* A store that begins to connect with its first turn. NULL, with a sentence in error, where the url is none or memory is
- * out. The config is copied. Ended and freed by lr_control_fini. */
+/* A store that begins to connect with its first turn. NULL, with a sentence in error, where the url is none
+ * or memory is out. The config is copied. Ended and freed by lr_control_fini. */
 lr_control *lr_control_redis_open(const lr_control_redis_config *config, const lr_control_handler *handler, char *error,
                                   size_t error_bytes);
 lr_control_redis_state lr_control_redis_state_of(const lr_control *control);

@@ -1,8 +1,9 @@
 /* runtime/control_redis_answer.c - a server's replies as answers: one function for each operation.
  *
- * An error reply becomes `full` where memory is out (nothing was changed), else `unavailable`, with the server's words in the
- * link's line; some of them end the connection (lr_redis_link_judge). A reply of another form than the scripts give is
- * treated as an error: somebody else wrote under our prefix. Owns nothing. Thread: the store's. Blocks: never. */
+ * An error reply becomes `full` where memory is out (nothing was changed), else `unavailable`, with the server's words
+ * in the link's line; some of them end the connection (lr_redis_link_judge). A reply of another form than the scripts
+ * give is treated as an error: somebody else wrote under our prefix.
+ * Owns nothing. Thread: the store's. Blocks: never. */
 #include "runtime/control_redis_scripts.h"
 #include "runtime/control_redis_store.h"
 
@@ -84,7 +85,8 @@ static bool answer_scan(answer *a, const redisReply *r)
     size_t strip = a->record->by_owner ? strlen(lr_control_table_name(a->record->table)) + 1 : 0;
     for (size_t i = 1; i < r->elements; i += 2) {
         lr_bytes key = bytes_of(r->element[i]);
-        if (!is_string(r->element[i]) || key.size_bytes < strip || key.size_bytes - strip > LR_CONTROL_KEY_MAX) return false;
+        if (!is_string(r->element[i]) || key.size_bytes < strip) return false;
+        if (key.size_bytes - strip > LR_CONTROL_KEY_MAX) return false;
         key = lr_bytes_of((const char *)key.at + strip, key.size_bytes - strip);
         if (!add_row(a, key, r->element[i + 1])) return false;
     }

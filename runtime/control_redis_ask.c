@@ -1,6 +1,6 @@
 /* runtime/control_redis_ask.c - requests as bytes: one function for each operation that goes to a server.
  *
- * The keys (docs/internals-control.md), all behind luarun:{cluster}: ; T is a table's name, K a key, O an owner's 16 bytes.
+ * The keys (docs/internals-control.md), all behind luarun:{cluster}: ; T is a table's name, K a key, O an owner.
  *   version                 the last version given
  *   row:T:K                 version in 16 digits, owner, value
  *   index:T                 sorted set: keys by the version they were first written with

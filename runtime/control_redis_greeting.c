@@ -46,9 +46,9 @@ static bool judge_auth(lr_redis_link *link, const char *error)
     else if (strncmp(error, "NOAUTH", 6) == 0)
         lr_redis_link_fail(link, true, "it wants a password: give one (redis://:password@host)");
     else if (strstr(error, "without any password configured"))
-        lr_redis_link_fail(link, true, "a password was given, but the server has none: leave it out, or set requirepass");
+        lr_redis_link_fail(link, true, "a password was given, but the server has none: leave it out");
     else if (strncmp(error, "NOPERM", 6) == 0)
-        lr_redis_link_fail(link, true, "user '%s' may not do what is needed (%.120s): allow it ~luarun:* &luarun:* "
+        lr_redis_link_fail(link, true, "user '%s' may not do what is needed (%.120s): allow it ~luarun:* &* "
                            "+@all -@dangerous +info", user, error);
     else
         return false;
@@ -245,11 +245,12 @@ static step_result read_hello(lr_redis_link *link, const redisReply *reply, lr_r
         lr_redis_link_note(link, "it is out of memory: raise maxmemory in redis.conf, or delete something");
     if (link->hello_due || reply->type == REDIS_REPLY_INTEGER) return NEXT;
     if (reply->type == REDIS_REPLY_ERROR && strstr(reply->str, "WRONGTYPE"))
-        lr_redis_link_fail(link, true, "another program uses keys that begin with %s: choose another ?cluster= or database",
+        lr_redis_link_fail(link, true, "another program uses keys that begin with %s: choose another ?cluster=",
                            link->config->prefix);
     else if (reply->type == REDIS_REPLY_STRING)
         lr_redis_link_fail(link, true, "its tables under %s have format %.20s, this luarun writes %s: choose another "
-                           "?cluster=, or use the luarun that wrote them", link->config->prefix, reply->str, LR_REDIS_FORMAT);
+                           "?cluster=, or use the luarun that wrote them",
+                           link->config->prefix, reply->str, LR_REDIS_FORMAT);
     else
         return refuse(link, reply);
     return FAILED;

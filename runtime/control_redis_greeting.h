@@ -1,8 +1,8 @@
 /* runtime/control_redis_greeting.h - what a link says first, and what it makes of the answers.
  *
  * To a Sentinel: a password if there is one, and the question for the primary's address. To a server: AUTH, CLIENT
- * SETNAME, SELECT, INFO, and on the link that carries requests the scripts and `hello`. Here stands what may be wrong with a
- * Redis, each with its sentence. Owns: nothing; a part of control_redis_link. Thread: one. Blocks: never. */
+ * SETNAME, SELECT, INFO, and on the link that carries requests the scripts and `hello`. Here stands what may be wrong
+ * with a Redis, each with its sentence. Owns: nothing; a part of control_redis_link. Thread: one. Blocks: never. */
 #ifndef RUNTIME_CONTROL_REDIS_GREETING_H
 #define RUNTIME_CONTROL_REDIS_GREETING_H
 

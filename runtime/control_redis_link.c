@@ -107,7 +107,7 @@ static void fail_by_errno(lr_redis_link *link, int error)
     const char *to_do = "see that the host is up and reachable";
     if (error == ECONNREFUSED) to_do = "nothing listens there: start redis-server, or correct the address";
     if (error == ENOENT) to_do = "there is no such socket: start redis-server, or correct the path";
-    if (error == EACCES) to_do = "this user may not use the socket: see its file's mode and redis.conf's unixsocketperm";
+    if (error == EACCES) to_do = "this user may not use the socket: see its mode (unixsocketperm)";
     lr_redis_link_fail(link, false, "%s: %s", strerror(error), to_do);
 }
 
@@ -154,7 +154,8 @@ static void look_up(lr_redis_link *link)
     if (number[0])
         open_socket(link, number, peer(link)->port);
     else
-        lr_redis_link_fail(link, false, "the host name does not resolve (%s): correct it, or see /etc/resolv.conf", error);
+        lr_redis_link_fail(link, false, "the host name does not resolve (%s): correct it, or see the resolver",
+                           error);
 }
 
 static void connect_done(lr_redis_link *link)

@@ -1,7 +1,7 @@
 /* runtime/control_redis_link.h - one connection to a Redis server: found, greeted, watched, made again.
  *
- * hiredis gives the socket (its non-blocking context) and the parser; the rest is here, for hiredis 0.14 lacks it: timers
- * for connecting and for silence, reconnection with growing, jittered pauses, the server's name without waiting,
+ * hiredis gives the socket (its non-blocking context) and the parser; the rest is here, for hiredis 0.14 lacks it:
+ * timers for connecting and for silence, reconnection with growing, jittered pauses, the server's name without waiting,
  * Sentinel, and the greeting: AUTH, CLIENT SETNAME, SELECT, INFO (is this a Redis we can use?), the scripts. A link is
  * `ready` when the greeting was answered; then what lies in `out` is sent and replies go to the owner. What lay in
  * `out` when the connection was lost is the owner's to sort out (`sent` tells what had left).

@@ -32,7 +32,7 @@ static const char *const scripts[LR_REDIS_SCRIPT_COUNT] = {
         "  redis.call('SET', KEYS[2], string.format('%.0f', now))\n"
         "end\n"
         "return 1\n",
-    /* PUT and COMPARE_AND_SET. KEYS row, version, index of the table; ARGV owner ('': nobody), key, member of the
+    /* PUT and COMPARE_AND_SET. KEYS row, version, index of the table; ARGV owner (zeros: nobody), key, member of the
      * owner's index, prefix of those indexes, value, channel ('': wake nobody), expected version ('': any).
      * Returns the new version, or the row that is there (none: an empty list). */
     [LR_REDIS_SCRIPT_WRITE] = NEXT_VERSION
@@ -68,7 +68,8 @@ static const char *const scripts[LR_REDIS_SCRIPT_COUNT] = {
     /* KEYS index (of a table or an owner); ARGV cursor, rows wanted, prefix of the members wanted, prefix that makes a
      * member a row's key, members to look at. Returns the cursor (0: all), then member and row by turns. */
     [LR_REDIS_SCRIPT_SCAN] =
-        "local found = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[5])\n"
+        "local from = '(' .. ARGV[1]\n"
+        "local found = redis.call('ZRANGEBYSCORE', KEYS[1], from, '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[5])\n"
         "local limit, prefix, answer, bytes, last = tonumber(ARGV[2]), ARGV[3], {'0'}, 0, nil\n"
         "for i = 1, #found, 2 do\n"
         "  if string.sub(found[i], 1, #prefix) == prefix then\n"

@@ -6,7 +6,8 @@
  *
  * each with ?cluster=NAME, ?database=N, ?sentinel_password=WORD (joined by &) behind it, and several separated by
  * commas: the shards. %41 and the like stand for bytes; an IPv6 address stands in brackets.
- * Owns: nothing; lr_redis_targets may be copied as it is. It holds passwords: never print it. Thread: any. Blocks: never. */
+ * Owns: nothing; lr_redis_targets may be copied as it is. It holds passwords: never print it.
+ * Thread: any. Blocks: never. */
 #ifndef RUNTIME_CONTROL_REDIS_URL_H
 #define RUNTIME_CONTROL_REDIS_URL_H
 

@@ -17,7 +17,7 @@ includes() { # folder, pattern of allowed names
 }
 
 values='base|error|id|list|prng|resource|text|value|spec'
-libc='[a-z_]+\.h|(sys|linux)/[a-z_]+\.h'
+libc='[a-z_]+\.h|(sys|linux|arpa)/[a-z_]+\.h'
 
 includes sched 'sched/[a-z_]+\.(h|def)|stdint\.h|stdbool\.h|stddef\.h|string\.h' |
   none 'sched includes itself, stdint, stdbool, stddef and string'
