@@ -53,8 +53,9 @@ missing='dev: these packages are missing:
   cmake: describes the build
   ninja-build: runs the build
   pkg-config: finds libraries
-  libluajit2-5.1-dev: the Lua that luarun embeds'
-packages='gcc cmake ninja-build pkg-config libluajit2-5.1-dev'
+  libluajit2-5.1-dev: the Lua that luarun embeds
+  libhiredis-dev: speaks with Redis, where a cluster keeps its tables'
+packages='gcc cmake ninja-build pkg-config libluajit2-5.1-dev libhiredis-dev'
 if [ ! -e /usr/include/stdlib.h ]; then
   echo 'tests/dev_test.sh: /usr/include/stdlib.h is not here' >&2
   exit 1

@@ -108,7 +108,7 @@ static lr_control_request ask(lr_control_op op, lr_control_table table, const ch
 }
 
 /* Makes a request; its token. */
-static uint64_t send(bench *b, lr_control_request request)
+static uint64_t post(bench *b, lr_control_request request)
 {
     request.token = b->next_token++;
     assert_int_equal(lr_control_request_make(b->control, &request), LR_ERR_NONE);
@@ -125,7 +125,7 @@ static void await(bench *b, uint32_t answered)
 /* Makes a request and awaits its answer. */
 static const answer *call(bench *b, lr_control_request request)
 {
-    uint64_t token = send(b, request);
+    uint64_t token = post(b, request);
     await(b, b->answered + 1);
     assert_int_equal(b->last.reply.token, token);
     assert_int_equal(b->last.reply.op, request.op);
@@ -227,7 +227,7 @@ static void requests_are_copied(void **state)
     char key[] = "key", value[] = "value";
     lr_control_request q = ask(LR_CONTROL_PUT, TASK, key);
     q.value = text(value);
-    send(b, q);
+    post(b, q);
     key[0] = value[0] = 'x';
     assert_int_equal(b->answered, 0); /* nothing is answered inside a request */
     await(b, 1);
@@ -322,7 +322,7 @@ static void answers_in_order(void **state)
     for (int i = 0; i < 300; i++) {
         lr_control_request q = ask(i % 3 == 2 ? LR_CONTROL_GET : LR_CONTROL_PUT, TASK, "a");
         q.value = text("v");
-        tokens[i] = send(b, q);
+        tokens[i] = post(b, q);
     }
     await(b, 300);
     for (int i = 0; i < 300; i++)
@@ -409,6 +409,82 @@ static void scan_while_it_changes(void **state)
     }
     for (int i = 0; i < COUNT; i += 2)
         assert_true(seen[i] >= 1);
+    close_bench(b);
+}
+
+/* More rows than any page, of which a prefix wants few: every page goes on from where the last one ended. */
+static void scan_many(void **state)
+{
+    (void)state;
+    bench *b = open_bench();
+    enum { COUNT = 2500, WANTED = 50 };
+    for (int i = 0; i < COUNT; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "%c%d", i % WANTED ? 'x' : 'w', i % WANTED ? i : i / WANTED);
+        lr_control_request q = ask(LR_CONTROL_PUT, TASK, key);
+        q.owner = i % 2 ? JOB_A : JOB_B;
+        post(b, q);
+    }
+    await(b, COUNT);
+    uint32_t seen[COUNT] = {0};
+    lr_control_request q = ask(LR_CONTROL_SCAN, TASK, "w");
+    b->answered = 0;
+    scan_all(b, q, seen);
+    for (int i = 0; i < COUNT / WANTED; i++)
+        assert_true(seen[i] >= 1);
+    memset(seen, 0, sizeof seen);
+    q.key = text("");
+    q.owner = JOB_A;
+    scan_all(b, q, seen);
+    for (int i = 1; i < COUNT; i += 2)
+        assert_true(seen[i] >= 1);
+    q = ask(LR_CONTROL_DELETE_OWNED, TASK, "");
+    q.owner = JOB_A;
+    assert_int_equal(call(b, q)->reply.version, COUNT / 2);
+    q.owner = JOB_B;
+    assert_int_equal(call(b, q)->reply.version, COUNT / 2);
+    q = ask(LR_CONTROL_SCAN, TASK, "");
+    for (int page = 0; page == 0 || q.cursor; page++) {
+        assert_int_equal(call(b, q)->reply.count, 0);
+        q.cursor = b->last.reply.cursor;
+        assert_true(page < 50);
+    }
+    close_bench(b);
+}
+
+/* Rows too large to come together come in several pages, each of them once. */
+static void scan_large_values(void **state)
+{
+    (void)state;
+    bench *b = open_bench();
+    enum { COUNT = 12, BYTES = 400 << 10 };
+    char *value = calloc(1, BYTES);
+    for (int i = 0; i < COUNT; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "v%d", i);
+        lr_control_request q = ask(LR_CONTROL_PUT, TASK, key);
+        q.value = lr_bytes_of(value, BYTES);
+        assert_int_equal(status(b, q), LR_CONTROL_STATUS_OK);
+        q.op = LR_CONTROL_APPEND;
+        q.key = text("log");
+        q.limit = COUNT;
+        assert_int_equal(status(b, q), LR_CONTROL_STATUS_OK);
+    }
+    free(value);
+    uint32_t seen[COUNT] = {0};
+    scan_all(b, ask(LR_CONTROL_SCAN, TASK, ""), seen);
+    for (int i = 0; i < COUNT; i++)
+        assert_int_equal(seen[i], 1);
+    lr_control_request q = ask(LR_CONTROL_READ, TASK, "log");
+    while (q.cursor < COUNT) {
+        const answer *a = call(b, q);
+        assert_true(a->reply.count > 0);
+        for (uint32_t i = 0; i < a->reply.count; i++) {
+            assert_int_equal(a->rows[i].version, q.cursor + 1 + i);
+            assert_int_equal(a->rows[i].value.size_bytes, BYTES);
+        }
+        q.cursor = a->reply.cursor;
+    }
     close_bench(b);
 }
 
@@ -589,6 +665,66 @@ static void others_are_not_woken(void **state)
     close_bench(b);
 }
 
+/* Keys of any bytes, those too that mean something to a store: in rows, scans, logs and subscriptions. */
+static void keys_are_bytes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key;
+        size_t size_bytes;
+    } keys[] = {{"*", 1},      {"?", 1},         {"[a]", 3},      {"\\", 1},     {"\\*", 2}, {"a*", 2},     {"", 0},
+                {"\0", 1},     {"\0\0", 2},     {"\r\n$-1\r\n", 7}, {":", 1},      {"t:k", 3}, {"[^-]", 4}, {"{x}", 3},
+                {"\xff\xfe", 2}, {"%s%n", 4},    {"' \"", 3}};
+    bench *b = open_bench();
+    for (size_t i = 0; i < LR_COUNT(keys); i++) {
+        lr_control_request q = {.op = LR_CONTROL_PUT, .table = TASK, .owner = JOB_A};
+        q.key = q.value = lr_bytes_of(keys[i].key, keys[i].size_bytes);
+        assert_int_equal(status(b, q), LR_CONTROL_STATUS_OK);
+        q.op = LR_CONTROL_APPEND;
+        q.limit = 3;
+        assert_int_equal(call(b, q)->reply.version, 1);
+    }
+    for (size_t i = 0; i < LR_COUNT(keys); i++) {
+        lr_control_request q = {.op = LR_CONTROL_SCAN, .table = TASK};
+        q.key = lr_bytes_of(keys[i].key, keys[i].size_bytes);
+        uint32_t wanted = 0, found = 0;
+        for (size_t k = 0; k < LR_COUNT(keys); k++)
+            wanted += keys[k].size_bytes >= q.key.size_bytes && memcmp(keys[k].key, q.key.at, q.key.size_bytes) == 0;
+        for (int page = 0; page == 0 || q.cursor; page++) {
+            const answer *a = call(b, q);
+            found += a->reply.count;
+            for (uint32_t k = 0; k < a->reply.count; k++) {
+                assert_int_equal(a->rows[k].key.size_bytes, a->rows[k].value.size_bytes);
+                assert_memory_equal(a->rows[k].key.at, a->rows[k].value.at, a->rows[k].key.size_bytes);
+            }
+            q.cursor = a->reply.cursor;
+        }
+        assert_int_equal(found, wanted);
+        if (q.key.size_bytes == 0) continue; /* everything begins with it: looked at elsewhere */
+        q = (lr_control_request){.op = LR_CONTROL_SUBSCRIBE, .table = TASK, .key = q.key};
+        assert_int_equal(status(b, q), LR_CONTROL_STATUS_OK);
+        q.op = LR_CONTROL_PUBLISH;
+        b->woken = 0;
+        status(b, ask(LR_CONTROL_PUBLISH, TASK, "something else"));
+        assert_int_equal(status(b, q), LR_CONTROL_STATUS_OK);
+        await_wake(b);
+        assert_memory_equal(b->wakes[0].key, q.key.at, q.key.size_bytes);
+        q.op = LR_CONTROL_UNSUBSCRIBE;
+        assert_int_equal(status(b, q), LR_CONTROL_STATUS_OK);
+    }
+    lr_control_request q = ask(LR_CONTROL_DELETE_OWNED, TASK, "");
+    q.owner = JOB_A;
+    assert_int_equal(call(b, q)->reply.version, LR_COUNT(keys));
+    for (size_t i = 0; i < LR_COUNT(keys); i++) {
+        q = (lr_control_request){.op = LR_CONTROL_GET, .table = TASK};
+        q.key = lr_bytes_of(keys[i].key, keys[i].size_bytes);
+        assert_int_equal(status(b, q), LR_CONTROL_STATUS_NOT_FOUND);
+        q.op = LR_CONTROL_DELETE_LOG;
+        assert_int_equal(status(b, q), LR_CONTROL_STATUS_OK);
+    }
+    close_bench(b);
+}
+
 static void delete_owned_wakes(void **state)
 {
     (void)state;
@@ -661,7 +797,7 @@ static void ends_in_the_middle(void **state)
     for (int i = 0; i < 10; i++) {
         lr_control_request q = ask(LR_CONTROL_PUT, TASK, "open");
         q.value = text("never answered");
-        send(b, q);
+        post(b, q);
     }
     assert_int_equal(b->answered, answered);
     close_bench(b);
@@ -682,12 +818,15 @@ static int run_conformance(const implementation *i)
         cmocka_unit_test(answers_in_order),
         cmocka_unit_test(scan),
         cmocka_unit_test(scan_while_it_changes),
+        cmocka_unit_test(scan_many),
+        cmocka_unit_test(scan_large_values),
         cmocka_unit_test(delete_owned),
         cmocka_unit_test(owners_change),
         cmocka_unit_test(logs),
         cmocka_unit_test(logs_are_no_rows),
         cmocka_unit_test(subscribers_are_woken),
         cmocka_unit_test(others_are_not_woken),
+        cmocka_unit_test(keys_are_bytes),
         cmocka_unit_test(delete_owned_wakes),
         cmocka_unit_test(subscriptions_are_bounded),
         cmocka_unit_test(handlers_may_ask),
