@@ -2,9 +2,10 @@
  *
  *   build/release/bench/transport [seconds of each figure (1)]
  *
- * Bare nng is a pair0 socket with blocking calls, and nng's byte stream with nng_aio_wait. Every figure of one address
- * is taken in the same run, so that they may be compared; the other process is this program started again. Round trips are
- * of 64 bytes; both ways is 128-byte records that come back, 2,000 of them on the way. Gone: from SIGKILL to being told. */
+ * Bare nng is a pair0 socket with blocking calls, and nng's byte stream with nng_aio_wait. Every figure of one
+ * address is taken in the same run, so that they may be compared; the other process is this program started again.
+ * Round trips are of 64 bytes; both ways is 128-byte records that come back, 2,000 of them on the way. Gone: from
+ * SIGKILL to being told. */
 #include "runtime/clock.h"
 #include "runtime/futex.h"
 #include "runtime/transport.h"
