@@ -32,3 +32,8 @@ if(CMAKE_CXX_COMPILER AND TBB_FOUND)
   lr_bench_program(tbb bench/peers/tbb.cpp)
   target_link_libraries(bench_tbb PRIVATE PkgConfig::TBB)
 endif()
+
+# The transport beside bare nng.
+lr_bench_program(transport bench/transport.c)
+target_compile_definitions(bench_transport PRIVATE _GNU_SOURCE=)
+target_link_libraries(bench_transport PRIVATE lr_runtime)

@@ -15,7 +15,8 @@ target_compile_definitions(lr_runtime PRIVATE
   LR_INSTALL_INCLUDE="${LR_INSTALL_INCLUDE}"
   LR_PROGRAM_TO_KERNELS="${LR_PROGRAM_TO_KERNELS}"
   LR_INSTALL_KERNELS="${LR_INSTALL_KERNELS}")
-target_link_libraries(lr_runtime PUBLIC lr_sched Threads::Threads PkgConfig::HIREDIS ${CMAKE_DL_LIBS} m)
+target_link_libraries(lr_runtime PUBLIC
+  lr_sched PkgConfig::HIREDIS ${LR_NNG} ${LR_MBEDCRYPTO} Threads::Threads ${CMAKE_DL_LIBS} m)
 
 file(GLOB LR_BINDINGS_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/bindings/*.c)
 set(LR_PROGRAM_SOURCES ${PROJECT_SOURCE_DIR}/bindings/main.c ${PROJECT_SOURCE_DIR}/bindings/cli.c

@@ -18,7 +18,8 @@ lr_compile(luarun)
 target_include_directories(luarun PRIVATE bindings/include)
 target_compile_definitions(luarun PRIVATE _GNU_SOURCE=)
 target_link_libraries(luarun PRIVATE lr_bindings PkgConfig::LUAJIT)
-target_link_options(luarun PRIVATE -rdynamic)
+# as needed: what only a cluster needs must not cost a script's start
+target_link_options(luarun PRIVATE -rdynamic -Wl,--as-needed)
 
 add_library(luarun_core MODULE ${PROJECT_SOURCE_DIR}/cmake/embedded_none.c)
 lr_compile(luarun_core)

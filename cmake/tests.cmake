@@ -1,4 +1,4 @@
-# The C tests: every tests/unit/*_test.c and tests/control/*_test.c is a program of its own and a ctest test.
+# The C tests: every *_test.c of tests/unit, tests/control and tests/transport is a program of its own and a ctest test.
 #
 # They link the libraries as archives, so that a test may bring its own form of a function: the linker then
 # never looks at ours. tests/unit/assert_hook.c stands in for lr_assert_failed unless a test has its own.
@@ -50,7 +50,8 @@ function(lr_test_program target source folder)
 endfunction()
 
 file(GLOB LR_UNIT_TESTS CONFIGURE_DEPENDS
-  ${PROJECT_SOURCE_DIR}/tests/unit/*_test.c ${PROJECT_SOURCE_DIR}/tests/control/*_test.c)
+  ${PROJECT_SOURCE_DIR}/tests/unit/*_test.c ${PROJECT_SOURCE_DIR}/tests/control/*_test.c
+  ${PROJECT_SOURCE_DIR}/tests/transport/*_test.c)
 foreach(source IN LISTS LR_UNIT_TESTS)
   get_filename_component(name ${source} NAME_WE)
   lr_test_program(${name} ${source} unit)
