@@ -13,7 +13,8 @@ static bool is_short(const lr_state *S, const lr_remote_ud *r)
     const lr_worker *w = S->worker;
     if (!r->fn || r->making || r->options || r->ref_upvalues != LUA_NOREF || !w) return false;
     lr_pool *p = w->pool;
-    if (w->allowance == 0 || p->worker_count == 0 || atomic_load_explicit(&w->collect, memory_order_relaxed)) return false;
+    if (w->allowance == 0 || p->worker_count == 0) return false;
+    if (atomic_load_explicit(&w->collect, memory_order_relaxed)) return false;
     return atomic_load_explicit(&p->cancel_epoch, memory_order_relaxed) == 0 || !S->current ||
            !lr_pool_cancelled(p, S->current->task);
 }

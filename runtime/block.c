@@ -8,6 +8,7 @@
 #define FREE_FIBERS_MAX 32  /* stacks a worker keeps for its next waits */
 #define HERE_NS 50000       /* the script's thread runs the task it waits for when known to be this short */
 #define BLOCK_SPIN_NS 100000 /* the script's thread looks that long before it sleeps: as waking a sleeper takes */
+#define BUSY_SPIN_NS 20000   /* while every worker is busy: it takes a processor from one of them */
 #define SPIN_PATIENCE 8     /* long waits in a row after which it sleeps at once, until one is short again */
 
 /* ---- timers: a binary heap of parks by deadline ---------------------------------------------------- */
@@ -158,7 +159,8 @@ static void spin_for(const lr_park *p, uint64_t until)
 static void sleep_for(lr_worker *w, lr_park *p, uint64_t look_ns)
 {
     uint64_t began = lr_clock_ns(), until = w->timer_count ? w->timers[0]->deadline_ns : look_ns;
-    if (w->long_waits < SPIN_PATIENCE) spin_for(p, began + BLOCK_SPIN_NS);
+    uint64_t spin_ns = lr_pool_any_asleep(w->pool) ? BLOCK_SPIN_NS : BUSY_SPIN_NS;
+    if (w->long_waits < SPIN_PATIENCE) spin_for(p, began + spin_ns);
     if (!atomic_load(&w->inbox) && !atomic_load(&w->look_at_parked)) lr_bed_sleep(&w->bed, until);
     if (lr_clock_ns() - began < 2 * (uint64_t)BLOCK_SPIN_NS)
         w->long_waits = 0;

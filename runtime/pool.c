@@ -92,6 +92,14 @@ static bool asleep_clear(lr_pool *p, unsigned index)
     return (atomic_fetch_and(&p->asleep[index / 64], ~bit) & bit) != 0;
 }
 
+bool lr_pool_any_asleep(lr_pool *p)
+{
+    uint64_t any = 0;
+    for (unsigned i = 0; i <= p->worker_count / 64; i++)
+        any |= atomic_load_explicit(&p->asleep[i], memory_order_relaxed);
+    return any != 0;
+}
+
 /* Wakes one sleeping worker, unless one is up and looking for work already. */
 static void wake_one(lr_pool *p)
 {
@@ -107,6 +115,8 @@ static void wake_one(lr_pool *p)
             mask &= mask - 1;
         }
     }
+    if (atomic_load(&p->others_hungry) && atomic_exchange(&p->others_hungry, false))
+        p->work_is_left();
 }
 
 static bool work_visible(lr_pool *p)
@@ -245,6 +255,8 @@ void lr_pool_submit(lr_worker *w, lr_task *t)
 
 /* ---- ends --------------------------------------------------------------------------------------- */
 
+lr_task *lr_pool_take_injected(lr_pool *p) { return queue_pop(&p->normal); }
+
 static void count_finished(lr_pool *p, bool never_started)
 {
     lr_worker *w = lr_self;
@@ -257,6 +269,8 @@ static void count_finished(lr_pool *p, bool never_started)
     }
     if (!w && atomic_load(&p->draining)) lr_bed_wake(&p->workers[0].bed);
 }
+
+void lr_pool_finished_elsewhere(lr_pool *p) { count_finished(p, false); }
 
 bool lr_pool_end(lr_task *t, lr_task_state state, lr_value *result)
 {
@@ -602,6 +616,7 @@ static void idle(lr_worker *w)
     uint64_t bit = 1ull << (w->index % 64);
     atomic_fetch_or(&w->pool->asleep[w->index / 64], bit);
     if (atomic_load(&w->pool->draining)) lr_bed_wake(&w->pool->workers[0].bed);
+    if (w->pool->work_is_wanted && !something_to_do(w)) w->pool->work_is_wanted();
     if (!something_to_do(w)) sleep_until_timer(w);
     asleep_clear(w->pool, w->index);
 }
@@ -751,6 +766,7 @@ lr_pool_counts lr_pool_count(lr_pool *p)
     c.started = atomic_load(&p->other_started);
     for (unsigned i = 0; i <= p->worker_count; i++)
         c.started += atomic_load_explicit(&p->workers[i].started, memory_order_acquire);
+    c.submitted = atomic_load(&p->other_submitted);
     for (unsigned i = 0; i <= p->worker_count; i++) {
         c.submitted += atomic_load_explicit(&p->workers[i].submitted, memory_order_acquire);
         c.steals += atomic_load_explicit(&p->workers[i].steals, memory_order_relaxed);

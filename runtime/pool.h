@@ -94,7 +94,7 @@ typedef struct lr_pool {
     _Atomic bool stopping;
     _Atomic uint32_t dormant; /* workers asleep without a timer */
     _Atomic uint32_t ended; /* worker threads that have left their loop */
-    _Atomic uint64_t other_started, other_finished; /* by threads that are no workers */
+    _Atomic uint64_t other_submitted, other_started, other_finished; /* by threads that are no workers */
     _Atomic bool ending;   /* the job is over: every task counts as cancelled */
     _Atomic bool draining; /* the script's thread waits for everything to finish */
     _Atomic uint32_t cancel_epoch;
@@ -108,6 +108,10 @@ typedef struct lr_pool {
     void (*machine_cancelled)(lr_task *t);
     void (*machine_parked)(lr_task *t, bool parked);
     bool (*machine_rests)(void); /* nothing to do, no timer */
+    /* of a cluster; NULL on a single node */
+    _Atomic bool others_hungry;      /* another node has asked for work: */
+    void (*work_is_left)(void);      /* said once after that, when work is pushed while every worker here is busy */
+    void (*work_is_wanted)(void);    /* a worker here goes to sleep */
 } lr_pool;
 
 /* The worker of this thread; NULL in other threads. */
@@ -132,6 +136,10 @@ void lr_pool_inject(lr_pool *p, lr_task *t, double priority);
 /* From the node thread: takes out of the queues a machine task of less priority than this that nobody has
  * begun, with the queue's count of it. NULL: there is none. */
 lr_task *lr_pool_recall(lr_pool *p, double priority);
+/* From the node thread: the oldest injected task of the default priority, with the queue's count. NULL: none. */
+lr_task *lr_pool_take_injected(lr_pool *p);
+/* From the node thread: the body of a task that was begun there, for another node, is over. */
+void lr_pool_finished_elsewhere(lr_pool *p);
 /* Works off what lr_task_end collected. */
 void lr_pool_wake(lr_wake *wake);
 /* lr_task_end and lr_pool_wake in one. */
@@ -215,6 +223,8 @@ typedef struct lr_pool_counts {
     uint64_t submitted, started, finished, steals;
 } lr_pool_counts;
 lr_pool_counts lr_pool_count(lr_pool *p);
+/* Whether a worker sleeps: a moment's truth. */
+bool lr_pool_any_asleep(lr_pool *p);
 /* True when the number of tasks submitted and not started is at the limit. Cheap far from it. */
 bool lr_pool_is_full(lr_worker *w);
 /* For the script's thread while it waits without a limit, which asks now and then: *look_ns says when next (0: now).

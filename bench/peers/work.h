@@ -103,8 +103,10 @@ static inline double bench_efficiency(double tasks, long iterations, double seco
     return tasks * (double)iterations / seconds / peak;
 }
 
+enum { BENCH_METG_RUNS = 4 };
+
 /* The smallest granularity at which the efficiency is at least a half, METG(50 %) of Slaughter et al., "Task Bench"
- * (SC '20): from long tasks to short ones, each half as long as the last, the better of two runs; between the last
+ * (SC '20): from long tasks to short ones, each half as long as the last, the best of four runs; between the last
  * that is above a half and the next the logarithms are taken for a straight line. run(iterations) gives the seconds
  * of a graph of so many tasks; peak: iterations a second of all threads together. */
 static inline double bench_metg(double (*run)(long iterations), double tasks, double peak, int workers)
@@ -112,8 +114,11 @@ static inline double bench_metg(double (*run)(long iterations), double tasks, do
     double above = 1, granularity_above = 0, metg = 0;
     bool crosses = false;
     for (long iterations = 65536; iterations >= 8; iterations /= 2) {
-        double seconds = run(iterations), again = run(iterations);
-        if (again < seconds) seconds = again;
+        double seconds = run(iterations);
+        for (int i = 1; i < BENCH_METG_RUNS; i++) {
+            double again = run(iterations);
+            if (again < seconds) seconds = again;
+        }
         double efficiency = bench_efficiency(tasks, iterations, seconds, peak);
         double granularity = seconds * workers / tasks;
         if (efficiency >= 0.5) {

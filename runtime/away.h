@@ -1,0 +1,28 @@
+/* runtime/away.h - tasks of this node that run on another one: taken from the queues, ended from outside.
+ *
+ * A task goes away as it is claimed (queued -> running), with its arguments still here: the record is what it is made
+ * again from when the other node dies. Its result comes back as an end like any other, so that whoever waits for it, here
+ * or on a third node, waits in the same way. Only tasks that are plain go away: one cpu, default options, inputs at hand.
+ *
+ * Cost. Moving a task takes some microseconds on both sides; so only one goes that runs longer than that, or of which
+ * nothing is known yet. What the workers here can begin soon stays.
+ *
+ * Owns: nothing; whoever took a task holds the queue's count of it until lr_away_end or lr_away_return. Thread: the node
+ * thread. Blocks: never. */
+#ifndef RUNTIME_AWAY_H
+#define RUNTIME_AWAY_H
+
+#include "runtime/pool.h"
+
+#define LR_AWAY_LEAST_NS 20000 /* tasks known to be shorter stay */
+
+/* Takes up to max tasks that nobody here has begun, oldest first, and claims them; how many. */
+size_t lr_away_take(lr_pool *p, lr_task **out, size_t max);
+/* It ended there. Takes over *result and the count. */
+void lr_away_end(lr_pool *p, lr_task *t, lr_task_state state, lr_value *result);
+/* The node is gone: it is queued here again, one attempt more, unless it was cancelled. Takes over the count. */
+void lr_away_return(lr_pool *p, lr_task *t);
+/* The node is gone for the last time that its options allow. Takes over the count. */
+void lr_away_fail(lr_pool *p, lr_task *t, lr_err code, const char *message);
+
+#endif

@@ -1,0 +1,132 @@
+#define _GNU_SOURCE
+#include "runtime/children.h"
+
+#include "runtime/clock.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define END_NS LR_NS_PER_S
+#define LOOK_NS 2000000
+
+extern char **environ;
+
+static struct {
+    pthread_mutex_t lock;
+    unsigned count;
+    struct child {
+        int pid;
+        bool ended;
+        int status;
+    } all[LR_CHILDREN_MAX];
+} children = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* The environment with the secret and without what would have the child join something else. NULL: no memory. */
+static char **environment_with(char *secret)
+{
+    size_t count = 0, kept = 0;
+    while (environ[count])
+        count++;
+    char **out = calloc(count + 2, sizeof *out);
+    for (size_t i = 0; out && i < count; i++)
+        if (strncmp(environ[i], "LUARUN_SECRET=", 14) != 0 && strncmp(environ[i], "LUARUN_CLUSTER=", 15) != 0)
+            out[kept++] = environ[i];
+    if (out) out[kept] = secret;
+    return out;
+}
+
+static int start_one(char *const *words, char *const *environment, int *pid)
+{
+    posix_spawnattr_t attributes;
+    sigset_t none;
+    posix_spawnattr_init(&attributes);
+    sigemptyset(&none);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setpgroup(&attributes, 0); /* ^C at the terminal is the script's: it ends the others */
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
+    int rc = posix_spawn(pid, "/proc/self/exe", NULL, &attributes, words, environment);
+    posix_spawnattr_destroy(&attributes);
+    return rc;
+}
+
+bool lr_children_start(unsigned count, int workers, const char *address, const char *secret, char *text,
+                       size_t text_bytes)
+{
+    char secret_word[300], workers_word[20], address_word[300];
+    snprintf(secret_word, sizeof secret_word, "LUARUN_SECRET=%s", secret);
+    snprintf(workers_word, sizeof workers_word, "%d", workers);
+    snprintf(address_word, sizeof address_word, "%s", address);
+    char name[] = "luarun", option[] = "--workers", cluster[] = "--cluster", command[] = "node";
+    char *words[] = {name, option, workers_word, cluster, address_word, command, NULL};
+    char **environment = environment_with(secret_word);
+    int rc = environment && count <= LR_CHILDREN_MAX ? 0 : ENOMEM;
+    for (unsigned i = 0; i < count && rc == 0; i++) {
+        rc = start_one(words, environment, &children.all[i].pid);
+        if (rc == 0) children.count++;
+    }
+    free(environment);
+    if (rc == 0) return true;
+    snprintf(text, text_bytes, "node process %u of %u could not be started: %s", children.count + 1, count,
+             strerror(rc));
+    for (unsigned i = 0; i < children.count; i++)
+        kill(children.all[i].pid, SIGKILL);
+    lr_children_end();
+    return false;
+}
+
+/* Under the lock. */
+static void look(struct child *c)
+{
+    if (!c->ended && waitpid(c->pid, &c->status, WNOHANG) == c->pid) c->ended = true;
+}
+
+bool lr_children_look(int pid, char *text, size_t text_bytes)
+{
+    bool ended = false;
+    pthread_mutex_lock(&children.lock);
+    for (unsigned i = 0; i < children.count; i++) {
+        struct child *c = &children.all[i];
+        if (c->pid != pid) continue;
+        look(c);
+        ended = c->ended;
+        if (!ended) break;
+        int signal = WTERMSIG(c->status);
+        if (WIFSIGNALED(c->status))
+            snprintf(text, text_bytes, "killed by signal %d (%s)", signal, strsignal(signal));
+        else
+            snprintf(text, text_bytes, "exit status %d", WEXITSTATUS(c->status));
+    }
+    pthread_mutex_unlock(&children.lock);
+    return ended;
+}
+
+void lr_children_end(void)
+{
+    uint64_t deadline = lr_clock_ns() + END_NS;
+    pthread_mutex_lock(&children.lock);
+    for (unsigned i = 0; i < children.count; i++) {
+        struct child *c = &children.all[i];
+        while (look(c), !c->ended && lr_clock_ns() < deadline)
+            usleep(LOOK_NS / 1000);
+        if (c->ended) continue;
+        kill(c->pid, SIGKILL);
+        waitpid(c->pid, &c->status, 0);
+        c->ended = true;
+    }
+    children.count = 0;
+    pthread_mutex_unlock(&children.lock);
+}
+
+void lr_children_follow_parent(void)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() == 1) _exit(EXIT_FAILURE); /* it was gone already */
+}
