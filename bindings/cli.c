@@ -12,6 +12,7 @@
 static const char help[] =
     "usage: luarun [options] script.lua [args]     run a script on this machine\n"
     "       luarun [options] -e 'chunk' | -        run a chunk; standard input\n"
+    "       luarun [options] node --cluster ADDR   serve the node at that address\n"
     "\n"
     "Options of luajit:\n"
     "  -e chunk           run the string chunk\n"
@@ -28,12 +29,12 @@ static const char help[] =
     "  --seed N           seed of the job: fixes every task's random stream   (random)\n"
     "  --store-bytes N    object store capacity; K, M, G may follow           (30 % of memory)\n"
     "  --max-pending N    tasks submitted and not started; beyond it a submit waits (1,000,000)\n"
-    "  --procs N          node processes: 1 in this version\n"
+    "  --procs N          node processes on this machine, with so many workers each (1)\n"
     "  --verbose          say what is chosen by itself, such as the seed\n"
     "  --version, --help\n";
 
 /* Named in the documentation, absent from this version: a clear word instead of a missing file. */
-static const char *const commands[] = {"up",     "down", "node",     "console", "status",  "list",   "explain",
+static const char *const commands[] = {"up",     "down", "console", "status",  "list",   "explain",
                                        "replay", "logs", "timeline", "profile", "memory",  "doctor"};
 
 void lr_cli_complain(const char *format, ...)
@@ -166,10 +167,28 @@ static lr_cli_next read_words(lr_cli *cli)
     return next;
 }
 
-static lr_cli_next check_command(const lr_cli *cli)
+static lr_cli_next check_node(lr_cli *cli)
+{
+    int last = cli->script + 1;
+    for (; last < cli->argc; last++) { /* options may stand behind the command too */
+        if (strncmp(cli->argv[last], "--", 2) != 0) {
+            lr_cli_complain("node: no argument wanted, '%.60s' given", cli->argv[last]);
+            return LR_CLI_FAILED;
+        }
+        lr_cli_next next = read_long(cli, &last);
+        if (next != LR_CLI_RUN) return next;
+    }
+    cli->serves = true;
+    if (cli->config.cluster[0]) return LR_CLI_RUN;
+    lr_cli_complain("node: --cluster ADDRESS wanted: the node that drives, as in --cluster tcp://127.0.0.1:4000");
+    return LR_CLI_FAILED;
+}
+
+static lr_cli_next check_command(lr_cli *cli)
 {
     if (cli->script >= cli->argc || cli->after_dashes) return LR_CLI_RUN;
     const char *word = cli->argv[cli->script];
+    if (strcmp(word, "node") == 0) return check_node(cli);
     for (size_t i = 0; i < LR_COUNT(commands); i++) {
         if (strcmp(word, commands[i]) != 0) continue;
         lr_cli_complain("'%s' is not in this version (a script of that name is run as ./%s)", word, word);
@@ -186,8 +205,16 @@ static lr_cli_next check_environment(const lr_cli *cli)
     return LR_CLI_FAILED;
 }
 
+static lr_cli_next check_cluster(const lr_cli *cli)
+{
+    if (cli->serves || !cli->config.cluster[0]) return LR_CLI_RUN;
+    lr_cli_complain("--cluster: a script cannot join another's cluster in this version (%s)", LR_VERSION);
+    return LR_CLI_FAILED;
+}
+
 static lr_cli_next check_console(const lr_cli *cli)
 {
+    if (cli->serves) return LR_CLI_RUN;
     bool nothing = cli->script == cli->argc && !cli->has_chunk && !cli->show_version;
     if (!nothing || !isatty(STDIN_FILENO)) return LR_CLI_RUN;
     lr_cli_complain("the console is not in this version; give a script, -e 'chunk' or -" HINT);
@@ -201,6 +228,7 @@ lr_cli_next lr_cli_read(lr_cli *cli, int argc, char **argv)
     lr_cli_next next = read_words(cli);
     if (next == LR_CLI_RUN) next = check_command(cli);
     if (next == LR_CLI_RUN) next = check_environment(cli);
+    if (next == LR_CLI_RUN) next = check_cluster(cli);
     if (next == LR_CLI_RUN) next = check_console(cli);
     return next;
 }

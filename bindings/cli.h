@@ -17,6 +17,7 @@ typedef struct lr_cli {
     bool show_version; /* -v */
     bool ignore_env;   /* -E */
     bool has_chunk;    /* a -e was seen */
+    bool serves;       /* the command `node`: no script */
     lr_config config;
 } lr_cli;
 

@@ -304,6 +304,11 @@ int main(int argc, char **argv)
     }
     lr_session_configure(&p.cli.config);
     lr_interrupt_install(L);
+    if (p.cli.serves) {
+        int served = lr_session_serve(L);
+        fflush(NULL);
+        _exit(served);
+    }
     int status = report(L, lua_cpcall(L, protected_main, &p)) | p.status;
     if (!lr_session_finish(L, status == 0)) status = 1;
     lua_close(L);

@@ -5,6 +5,7 @@
 #include "bindings/options.h"
 #include "bindings/run.h"
 #include "bindings/worker_state.h"
+#include "runtime/children.h"
 #include "runtime/crash.h"
 #include "runtime/nodeloop.h"
 #include "runtime/store.h"
@@ -154,6 +155,13 @@ static void report_unseen(void)
 
 /* ---- life ----------------------------------------------------------------------------------------- */
 
+/* Workers of each process: as told, or this machine's shared among them. */
+static void share_workers(void)
+{
+    lr_config *c = &session.config;
+    if (c->procs > 1 && !c->workers_given) c->workers = c->workers > c->procs ? c->workers / c->procs : 1;
+}
+
 /* What ids and options need, before any thread. */
 static void prepare(lua_State *L)
 {
@@ -164,6 +172,7 @@ static void prepare(lua_State *L)
     session.config.seed = seed;
     session.job = lr_id_from_seed(seed);
     session.node = lr_id_child(session.job, UINT64_MAX);
+    share_workers();
     find_capacity(L);
     if (!lr_store_configure(session.config.store_bytes))
         luaL_error(L, "init: the object store is in use already; call lr.init before making tensors");
@@ -176,6 +185,45 @@ lr_id lr_session_next_id(lr_state *S)
 {
     if (S->current) return lr_id_child(S->current->task->id, S->current->task->children++);
     return lr_id_child(session.job, session.children++);
+}
+
+/* ---- the other node processes ----------------------------------------------------------------------- */
+
+static void print_line(const char *line, size_t size_bytes)
+{
+    flockfile(stdout);
+    fwrite(line, 1, size_bytes, stdout);
+    putc('\n', stdout);
+    funlockfile(stdout);
+}
+
+static void make_secret(lr_secret *secret, char text[65])
+{
+    uint8_t bytes[32];
+    if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes) abort(); /* it does not fail for so few */
+    for (size_t i = 0; i < sizeof bytes; i++)
+        snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+    secret->size_bytes = 64;
+    memcpy(secret->bytes, text, 64);
+}
+
+static void open_cluster(lua_State *L, char secret[65])
+{
+    char text[LR_CLUSTER_TEXT];
+    lr_cluster_config cluster = {.url = "tcp://127.0.0.1:0", .node = session.node, .job = session.job,
+                                 .seed = session.config.seed, .print = print_line};
+    make_secret(&cluster.secret, secret);
+    memcpy((void *)cluster.paths, (const void *)lr_worker_state_paths_noted(), sizeof cluster.paths);
+    if (!lr_nodeloop_open_cluster(&cluster, text)) luaL_error(L, "--procs: %s", text);
+}
+
+static void start_children(lua_State *L, const char *secret)
+{
+    char text[LR_CHILD_TEXT];
+    lr_nodeloop_start_cluster();
+    if (!lr_children_start((unsigned)session.config.procs - 1, session.config.workers, lr_cluster_address(), secret,
+                           text, sizeof text))
+        luaL_error(L, "--procs: %s", text);
 }
 
 static void start(lr_state *S, lua_State *L)
@@ -193,9 +241,12 @@ static void start(lr_state *S, lua_State *L)
     lr_nodeloop_init(p, &node);
     lr_task_on_unseen(on_unseen);
     lr_crash_install();
+    char secret[65];
+    if (session.config.procs > 1) open_cluster(L, secret);
     if (!lr_pool_start(p, (unsigned)session.config.workers, &lr_lua_runner, message, sizeof message))
         luaL_error(L, "%s", message);
     session.started = true;
+    if (session.config.procs > 1) start_children(L, secret);
 }
 
 lr_worker *lr_session_worker(lr_state *S, lua_State *L)
@@ -241,6 +292,7 @@ bool lr_session_finish(lua_State *L, bool wait)
         return done;
     }
     lr_nodeloop_stop();
+    lr_children_end();
     lr_worker_state_close(&session.pool.workers[0]);
     lr_kernel_workers_free(session.pool.workers[0].kernel_state); /* os.exit goes no further than here */
     session.pool.workers[0].kernel_state = NULL;
@@ -259,6 +311,91 @@ void lr_session_close(void)
     session.script = NULL;
     session.started = false;
     lr_fn_thread_end();
+}
+
+/* ---- a node that serves ----------------------------------------------------------------------------- */
+
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool welcomed, lost;
+    char why[LR_CLUSTER_TEXT];
+    lr_cluster_config said;
+} serving = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+static void welcomed(const lr_cluster_config *said)
+{
+    pthread_mutex_lock(&serving.lock);
+    serving.said = *said;
+    serving.welcomed = true;
+    pthread_cond_signal(&serving.changed);
+    pthread_mutex_unlock(&serving.lock);
+}
+
+static void lost(const char *why)
+{
+    pthread_mutex_lock(&serving.lock);
+    snprintf(serving.why, sizeof serving.why, "%s", why);
+    serving.lost = true;
+    pthread_cond_signal(&serving.changed);
+    pthread_mutex_unlock(&serving.lock);
+}
+
+/* Until the driver is gone; when `welcome`, or until it has said what to work for. False: it is gone. */
+static bool wait_for_driver(bool welcome)
+{
+    pthread_mutex_lock(&serving.lock);
+    while (!serving.lost && !(welcome && serving.welcomed))
+        pthread_cond_wait(&serving.changed, &serving.lock);
+    bool gone = serving.lost;
+    pthread_mutex_unlock(&serving.lock);
+    return !gone;
+}
+
+static int complain(const char *why)
+{
+    fprintf(stderr, "luarun: node: %s\n", why);
+    return EXIT_FAILURE;
+}
+
+static bool open_served_cluster(char text[LR_CLUSTER_TEXT])
+{
+    lr_nodeloop_config node = {.node = session.node,
+                               .job = session.job,
+                               .job_name = "node",
+                               .capacity = session.capacity,
+                               .names = &session.names};
+    lr_cluster_config cluster = {.serves = true, .url = session.config.cluster, .node = session.node,
+                                 .welcomed = welcomed, .lost = lost};
+    if (!lr_secret_load(&cluster.secret, getenv("LUARUN_SECRET"), NULL, text)) return false;
+    lr_nodeloop_init(&session.pool, &node);
+    return lr_nodeloop_open_cluster(&cluster, text);
+}
+
+int lr_session_serve(lua_State *L)
+{
+    char text[LR_CLUSTER_TEXT];
+    uint64_t seed;
+    if (getenv("LUARUN_FOLLOW_PARENT")) lr_children_follow_parent();
+    prepare(L);
+    if (getrandom(&seed, sizeof seed, 0) != sizeof seed) seed = lr_clock_ns();
+    session.node = lr_id_from_seed(seed);
+    if (!open_served_cluster(text)) return complain(text);
+    if (!wait_for_driver(true)) return complain(serving.why);
+    session.config.seed = session.pool.seed = serving.said.seed;
+    session.job = serving.said.job;
+    session.pool.max_pending = session.config.max_pending;
+    lr_worker_state_paths_given(serving.said.paths);
+    lr_task_on_unseen(on_unseen);
+    lr_crash_install();
+    if (!lr_pool_start(&session.pool, (unsigned)session.config.workers, &lr_lua_runner, text, sizeof text))
+        return complain(text);
+    session.started = true;
+    lr_nodeloop_start_cluster();
+    wait_for_driver(false);
+    session.unseen_count = 0; /* theirs, who is gone */
+    lr_session_finish(L, false);
+    return EXIT_SUCCESS;
 }
 
 _Noreturn void lr_session_exit(int status)

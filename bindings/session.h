@@ -36,6 +36,8 @@ lr_id lr_session_node(void);
 bool lr_session_finish(lua_State *L, bool drain);
 /* Frees what is left and reports failed tasks nobody looked at. Called after the script's lua_close. */
 void lr_session_close(void);
+/* A node that serves: connects, works for whoever drives, and returns when that is gone: the exit status. */
+int lr_session_serve(lua_State *L);
 /* As finish without drain, then ends the process. For os.exit and for errors of the script. */
 _Noreturn void lr_session_exit(int status);
 

@@ -3,6 +3,7 @@
 #include "bindings/core.h"
 #include "bindings/run.h"
 #include "bindings/session.h"
+#include "runtime/cluster.h"
 
 #include <stdio.h>
 
@@ -117,12 +118,21 @@ static int api_print_line(lua_State *L)
     lr_state *S = lr_state_of(L);
     size_t length;
     const char *text = luaL_checklstring(L, 1, &length);
-    flockfile(stdout);
+    char mark[LR_ID_TEXT + 220] = "", id[LR_ID_TEXT];
     if (S->current) {
-        char id[LR_ID_TEXT];
         lr_id_format(S->current->task->id, id);
-        fprintf(stdout, "[%s %.8s] ", lr_task_name(S->current->task), id);
+        snprintf(mark, sizeof mark, "[%.200s %.8s] ", lr_task_name(S->current->task), id);
     }
+    if (lr_cluster_serves()) {
+        lua_pushfstring(L, "%s", mark);
+        lua_pushvalue(L, 1);
+        lua_concat(L, 2);
+        text = lua_tolstring(L, -1, &length);
+        lr_cluster_print(text, length);
+        return 0;
+    }
+    flockfile(stdout);
+    fputs(mark, stdout);
     fwrite(text, 1, length, stdout);
     putc('\n', stdout);
     funlockfile(stdout);

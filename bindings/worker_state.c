@@ -23,6 +23,16 @@ void lr_worker_state_paths(lua_State *script)
     lua_pop(script, 1);
 }
 
+void lr_worker_state_paths_given(const char *const given[3])
+{
+    for (size_t i = 0; i < LR_COUNT(paths); i++) {
+        free(paths[i]);
+        paths[i] = given[i] ? strdup(given[i]) : NULL;
+    }
+}
+
+const char *const *lr_worker_state_paths_noted(void) { return (const char *const *)paths; }
+
 static void set_paths(lua_State *L)
 {
     lua_getglobal(L, "package");

@@ -15,6 +15,11 @@ void lr_worker_state_close(lr_worker *w);
 /* Notes the script's package paths for the states to be made. */
 void lr_worker_state_paths(lua_State *script);
 
+/* The same, given: package.path, package.cpath, the script's directory; each may be NULL. */
+void lr_worker_state_paths_given(const char *const given[3]);
+/* As noted: pointers that last. */
+const char *const *lr_worker_state_paths_noted(void);
+
 /* bindings/run.c */
 bool lr_push_function(lr_state *S, lua_State *co, lr_fn *fn);
 void lr_slots_free(lr_state *S);

@@ -13,7 +13,7 @@ static void over(lr_pool *p, lr_task *t)
 
 static bool may_go(const lr_task *t)
 {
-    if (lr_task_has(t, LR_TASK_MACHINE) || !t->fn) return false;
+    if (t->extra || !t->fn) return false; /* with options or inputs: it stays */
     uint64_t mean_ns = atomic_load_explicit(&t->fn->mean_ns, memory_order_relaxed);
     return mean_ns == 0 || mean_ns >= LR_AWAY_LEAST_NS;
 }

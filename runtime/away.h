@@ -2,7 +2,8 @@
  *
  * A task goes away as it is claimed (queued -> running), with its arguments still here: the record is what it is made
  * again from when the other node dies. Its result comes back as an end like any other, so that whoever waits for it, here
- * or on a third node, waits in the same way. Only tasks that are plain go away: one cpu, default options, inputs at hand.
+ * or on a third node, waits in the same way. Only tasks without options and
+ * without futures among their arguments go away.
  *
  * Cost. Moving a task takes some microseconds on both sides; so only one goes that runs longer than that, or of which
  * nothing is known yet. What the workers here can begin soon stays.

@@ -38,6 +38,7 @@ void lr_pool_cancel(lr_pool *p, lr_task *t, lr_err code, const char *message)
     atomic_fetch_add(&p->cancel_epoch, 1); /* after the mark: no walk finds the new epoch without it */
     lr_pool_fail(t, code, message, NULL);
     look_around(p);
+    if (p->work_is_left) p->work_is_left();
 }
 
 void lr_pool_cancel_all(lr_pool *p)

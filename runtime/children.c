@@ -35,11 +35,13 @@ static char **environment_with(char *secret)
     size_t count = 0, kept = 0;
     while (environ[count])
         count++;
-    char **out = calloc(count + 2, sizeof *out);
+    static char follow[] = "LUARUN_FOLLOW_PARENT=1";
+    char **out = calloc(count + 3, sizeof *out);
     for (size_t i = 0; out && i < count; i++)
         if (strncmp(environ[i], "LUARUN_SECRET=", 14) != 0 && strncmp(environ[i], "LUARUN_CLUSTER=", 15) != 0)
             out[kept++] = environ[i];
-    if (out) out[kept] = secret;
+    if (out) out[kept++] = secret;
+    if (out) out[kept] = follow;
     return out;
 }
 

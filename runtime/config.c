@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define DEFAULT_MAX_PENDING 1000000
+#define LR_PROCS_MAX 64
 #define TEXT_OF(macro) TEXT_OF_EXPANDED(macro)
 #define TEXT_OF_EXPANDED(text) #text
 #define VALUE_SHOWN 60 /* how much of a wrong value a sentence repeats */
@@ -95,6 +96,7 @@ static bool set_workers(const setting *s)
     if (!parse_whole(s->value, &n) || n > LR_WORKERS_MAX)
         return refuse_value(s, "a whole number from 0 to " TEXT_OF(LR_WORKERS_MAX));
     s->config->workers = (int)n;
+    s->config->workers_given = true;
     return true;
 }
 
@@ -154,12 +156,20 @@ static bool set_procs(const setting *s)
 {
     uint64_t n;
     if (!parse_whole(s->value, &n) || n == 0) return refuse_value(s, "a whole number of at least 1");
-    if (n > 1) return refuse(s, "more than one process is not in this version (" LR_VERSION ")");
+    if (n > LR_PROCS_MAX) return refuse_value(s, "a whole number from 1 to " TEXT_OF(LR_PROCS_MAX));
+    s->config->procs = (int)n;
     return true;
 }
 
 static bool set_cluster(const setting *s)
 {
+    static const char *const own[] = {"tcp://", "ipc://", "tls+tcp://"};
+    for (size_t i = 0; i < LR_COUNT(own); i++) {
+        if (strncmp(s->value, own[i], strlen(own[i])) != 0) continue;
+        if (strlen(s->value) >= LR_CLUSTER_URL_TEXT) return refuse(s, "an address shorter than this one wanted");
+        strcpy(s->config->cluster, s->value);
+        return true;
+    }
     return refuse(s, "joining a cluster is not in this version (" LR_VERSION ")");
 }
 
@@ -205,7 +215,7 @@ static int usable_cores(void)
 
 void lr_config_init(lr_config *config)
 {
-    *config = (lr_config){.workers = usable_cores(), .max_pending = DEFAULT_MAX_PENDING};
+    *config = (lr_config){.workers = usable_cores(), .procs = 1, .max_pending = DEFAULT_MAX_PENDING};
 }
 
 lr_config_kind lr_config_kind_of(const char *name)

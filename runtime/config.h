@@ -10,6 +10,7 @@
 #include "sched/base.h"
 
 #define LR_RESOURCES_TEXT 512
+#define LR_CLUSTER_URL_TEXT 256
 
 typedef struct lr_config {
     int workers;          /* worker threads; 0: drive only */
@@ -18,6 +19,9 @@ typedef struct lr_config {
     uint64_t store_bytes; /* 0: the store's default */
     uint64_t max_pending; /* tasks submitted and not started */
     bool verbose;
+    bool workers_given;
+    int procs;            /* node processes, this one too */
+    char cluster[LR_CLUSTER_URL_TEXT]; /* the address of the node that drives, for one that serves */
     char resources[LR_RESOURCES_TEXT]; /* "tpu=2,gpu=1": checked, in lr_resources_parse's form */
 } lr_config;
 

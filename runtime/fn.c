@@ -147,6 +147,29 @@ lr_fn *lr_fn_new_kernel(const char *name, struct lr_kernel *kernel)
     return fn;
 }
 
+bool lr_fn_become(lr_fn *fn, lr_fn_kind kind, const char *name, const char *module, const char *field,
+                  struct lr_kernel *kernel, lr_value *body)
+{
+    LR_ASSERT(!lr_fn_is_whole(fn));
+    char *own_name = strdup(name), *own_module = strdup(module), *own_field = strdup(field);
+    if (!own_name || !own_module || !own_field) {
+        free(own_name);
+        free(own_module);
+        free(own_field);
+        lr_value_clear(body);
+        return false;
+    }
+    free(fn->name);
+    fn->name = own_name;
+    fn->module = own_module;
+    fn->field = own_field;
+    fn->kernel = kernel;
+    fn->body = *body;
+    body->form = 0;
+    fn->kind = (uint8_t)kind;
+    return true;
+}
+
 void lr_fn_destroy(lr_object *o)
 {
     lr_fn *fn = (lr_fn *)o;

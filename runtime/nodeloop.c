@@ -25,12 +25,18 @@ static struct {
     pthread_mutex_t lock; /* the queue, started, stopping */
     message *first, *last;
     bool started, stopping, resting;
+    /* the cluster: wanted before the thread starts, opened by it; under the lock */
+    const lr_cluster_config *cluster;
+    char *cluster_text;
+    enum { CLUSTER_NONE, CLUSTER_OPENING, CLUSTER_OPEN, CLUSTER_FAILED } cluster_state;
+    pthread_cond_t cluster_changed;
+    _Atomic bool cluster_starts;
     lr_bed bed;
     /* the node thread's alone */
     lr_node machine;
     lr_control_memory control;
     uint64_t timer_ns;
-} loop = {.lock = PTHREAD_MUTEX_INITIALIZER, .timer_ns = LR_NEVER};
+} loop = {.lock = PTHREAD_MUTEX_INITIALIZER, .cluster_changed = PTHREAD_COND_INITIALIZER, .timer_ns = LR_NEVER};
 
 static void step(const lr_event *event);
 
@@ -204,6 +210,24 @@ static bool open_machine(void)
     return true;
 }
 
+static void open_cluster(void)
+{
+    if (!loop.cluster) return;
+    bool opened = lr_cluster_open(loop.pool, loop.cluster, loop.cluster_text);
+    pthread_mutex_lock(&loop.lock);
+    loop.cluster = NULL;
+    loop.cluster_state = opened ? CLUSTER_OPEN : CLUSTER_FAILED;
+    pthread_cond_signal(&loop.cluster_changed);
+    pthread_mutex_unlock(&loop.lock);
+}
+
+static void turn_cluster(void)
+{
+    if (atomic_load_explicit(&loop.cluster_starts, memory_order_relaxed) && atomic_exchange(&loop.cluster_starts, false))
+        lr_cluster_start();
+    lr_cluster_turn();
+}
+
 static message *take_all(bool *stopping)
 {
     pthread_mutex_lock(&loop.lock);
@@ -221,6 +245,7 @@ static void *loop_main(void *unused)
     pthread_setname_np(pthread_self(), "luarun/node");
     bool opened = open_machine(), stopping = false;
     LR_ASSERT(opened);
+    open_cluster();
     while (!stopping) {
         message *m = take_all(&stopping);
         while (m) {
@@ -229,6 +254,7 @@ static void *loop_main(void *unused)
             m = next;
         }
         lr_control_turn(&loop.control.control, 0);
+        turn_cluster();
         if (loop.timer_ns <= lr_clock_ns()) {
             lr_event tick = {.kind = LR_EVENT_TICK};
             loop.timer_ns = LR_NEVER;
@@ -238,8 +264,10 @@ static void *loop_main(void *unused)
         bool quiet = !loop.first && !loop.stopping;
         loop.resting = quiet && loop.timer_ns == LR_NEVER;
         pthread_mutex_unlock(&loop.lock);
-        if (quiet) lr_bed_sleep(&loop.bed, loop.timer_ns);
+        uint64_t until = lr_cluster_deadline();
+        if (quiet) lr_bed_sleep(&loop.bed, until < loop.timer_ns ? until : loop.timer_ns);
     }
+    lr_cluster_close();
     lr_event end = {.kind = LR_EVENT_JOB_END};
     end.job.id = loop.config.job;
     end.job.end_status = "ok";
@@ -321,7 +349,7 @@ static void parked(lr_task *t, bool is_parked)
 static bool rests(void)
 {
     pthread_mutex_lock(&loop.lock);
-    bool resting = !loop.started || (loop.resting && !loop.first);
+    bool resting = !loop.started || (loop.resting && !loop.first && lr_cluster_rests());
     pthread_mutex_unlock(&loop.lock);
     return resting;
 }
@@ -336,6 +364,31 @@ void lr_nodeloop_init(lr_pool *pool, const lr_nodeloop_config *config)
     pool->machine_cancelled = cancelled;
     pool->machine_parked = parked;
     pool->machine_rests = rests;
+}
+
+static void ring(void) { lr_bed_wake(&loop.bed); }
+
+bool lr_nodeloop_open_cluster(const lr_cluster_config *config, char text[LR_CLUSTER_TEXT])
+{
+    lr_cluster_config own = *config;
+    own.ring = ring;
+    pthread_mutex_lock(&loop.lock);
+    LR_ASSERT(!loop.started);
+    loop.cluster = &own;
+    loop.cluster_text = text;
+    loop.cluster_state = CLUSTER_OPENING;
+    start_thread();
+    while (loop.cluster_state == CLUSTER_OPENING)
+        pthread_cond_wait(&loop.cluster_changed, &loop.lock);
+    bool opened = loop.cluster_state == CLUSTER_OPEN;
+    pthread_mutex_unlock(&loop.lock);
+    return opened;
+}
+
+void lr_nodeloop_start_cluster(void)
+{
+    atomic_store(&loop.cluster_starts, true);
+    ring();
 }
 
 void lr_nodeloop_stop(void)

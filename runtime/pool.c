@@ -255,6 +255,20 @@ void lr_pool_submit(lr_worker *w, lr_task *t)
 
 /* ---- ends --------------------------------------------------------------------------------------- */
 
+static void count_finished(lr_pool *p, bool never_started);
+
+void lr_pool_submit_elsewhere(lr_pool *p, lr_task *t)
+{
+    atomic_fetch_add(&p->other_submitted, 1);
+    if (lr_task_enqueue(t)) {
+        lr_pool_inject(p, t, 0);
+        return;
+    }
+    atomic_fetch_add(&p->other_started, 1);
+    count_finished(p, false);
+    lr_task_release(t);
+}
+
 lr_task *lr_pool_take_injected(lr_pool *p) { return queue_pop(&p->normal); }
 
 static void count_finished(lr_pool *p, bool never_started)

@@ -110,7 +110,8 @@ typedef struct lr_pool {
     bool (*machine_rests)(void); /* nothing to do, no timer */
     /* of a cluster; NULL on a single node */
     _Atomic bool others_hungry;      /* another node has asked for work: */
-    void (*work_is_left)(void);      /* said once after that, when work is pushed while every worker here is busy */
+    void (*work_is_left)(void);      /* said once after that, when work is pushed while every worker here is
+                                        busy; and when something was cancelled */
     void (*work_is_wanted)(void);    /* a worker here goes to sleep */
 } lr_pool;
 
@@ -138,6 +139,8 @@ void lr_pool_inject(lr_pool *p, lr_task *t, double priority);
 lr_task *lr_pool_recall(lr_pool *p, double priority);
 /* From the node thread: the oldest injected task of the default priority, with the queue's count. NULL: none. */
 lr_task *lr_pool_take_injected(lr_pool *p);
+/* From the node thread: a task for another node, in state waiting, goes into the queues. Takes over a count. */
+void lr_pool_submit_elsewhere(lr_pool *p, lr_task *t);
 /* From the node thread: the body of a task that was begun there, for another node, is over. */
 void lr_pool_finished_elsewhere(lr_pool *p);
 /* Works off what lr_task_end collected. */

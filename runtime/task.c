@@ -66,6 +66,13 @@ lr_task *lr_task_new_value(lr_id id, lr_value *value)
     return t;
 }
 
+lr_task *lr_task_new_elsewhere(lr_id id)
+{
+    lr_task *t = record_new(id, NULL, LR_TASK_RUNNING | LR_TASK_BODY | LR_TASK_VALUE);
+    if (t) t->args.form = t->result.form = 0;
+    return t;
+}
+
 lr_task *lr_task_new_freed(lr_id id, lr_fn *fn)
 {
     lr_builder b;

@@ -105,6 +105,9 @@ void lr_task_drop(lr_task *t);
 /* A value that is there already (lr.put): state `ready`, taking over *value. */
 lr_task *lr_task_new_value(lr_id id, lr_value *value);
 
+/* What stands in for a task of another node, until its end is told: state `running`. */
+lr_task *lr_task_new_elsewhere(lr_id id);
+
 /* What stands in for a value that was freed: state `failed` with object_lost, looked at already. fn may be NULL. */
 lr_task *lr_task_new_freed(lr_id id, lr_fn *fn);
 

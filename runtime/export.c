@@ -1,0 +1,103 @@
+#include "runtime/export.h"
+
+#include "runtime/buffer.h"
+#include "runtime/task.h"
+
+#include <stdio.h>
+
+static void export_bytes(lr_builder *b, const void *bytes, size_t size_bytes)
+{
+    lr_builder_varint(b, size_bytes);
+    lr_builder_bytes(b, bytes, size_bytes);
+}
+
+static void export_ref(lr_builder *b, lr_object *o, const lr_export_to *to)
+{
+    lr_builder_u8(b, o->kind);
+    switch ((lr_object_kind)o->kind) {
+    case LR_OBJECT_TASK:
+        lr_builder_bytes(b, &((lr_task *)o)->id, sizeof(lr_id));
+        to->lend(to->user, (lr_task *)o);
+        return;
+    case LR_OBJECT_BUFFER:
+        export_bytes(b, ((lr_buffer *)o)->data, (size_t)((lr_buffer *)o)->size_bytes);
+        return;
+    case LR_OBJECT_CODE:
+        export_bytes(b, ((lr_code *)o)->bytes, ((lr_code *)o)->size_bytes);
+        return;
+    case LR_OBJECT_FN: {
+        lr_id id = to->know(to->user, (lr_fn *)o);
+        lr_builder_bytes(b, &id, sizeof id);
+        return;
+    }
+    }
+    LR_ASSERT(!"an object of no kind");
+}
+
+void lr_export(lr_builder *b, const lr_value *v, const lr_export_to *to)
+{
+    export_bytes(b, lr_value_bytes(v), v->size_bytes);
+    uint32_t count = lr_value_ref_count(v);
+    lr_object *const *refs = lr_value_refs(v);
+    lr_builder_varint(b, count);
+    for (uint32_t i = 0; i < count; i++)
+        export_ref(b, refs[i], to);
+}
+
+static lr_object *import_buffer(lr_reader *r, char *text, size_t text_bytes)
+{
+    uint64_t size = lr_read_varint(r);
+    const uint8_t *bytes = lr_read_bytes(r, size);
+    if (!bytes) return NULL;
+    lr_buffer *buffer = lr_buffer_new(size, "from another node", text, text_bytes);
+    if (!buffer) return NULL;
+    if (size) memcpy(buffer->data, bytes, (size_t)size);
+    lr_buffer_seal(buffer);
+    return &buffer->base;
+}
+
+static lr_object *import_code(lr_reader *r)
+{
+    uint64_t size = lr_read_varint(r);
+    const uint8_t *bytes = lr_read_bytes(r, size);
+    return bytes ? (lr_object *)lr_code_new(bytes, (size_t)size) : NULL;
+}
+
+/* One count, the caller's; NULL: malformed, or no room. */
+static lr_object *import_ref(lr_reader *r, const lr_import_from *from, char *text, size_t text_bytes)
+{
+    uint8_t kind = lr_read_u8(r);
+    if (kind == LR_OBJECT_BUFFER) return import_buffer(r, text, text_bytes);
+    if (kind == LR_OBJECT_CODE) return import_code(r);
+    const uint8_t *at = lr_read_bytes(r, sizeof(lr_id));
+    lr_id id;
+    if (!at || (kind != LR_OBJECT_TASK && kind != LR_OBJECT_FN)) return NULL;
+    memcpy(&id, at, sizeof id);
+    if (kind == LR_OBJECT_TASK) return (lr_object *)from->borrow(from->user, id);
+    lr_fn *fn = from->find(from->user, id);
+    if (fn) lr_object_retain(&fn->base);
+    return fn ? &fn->base : NULL;
+}
+
+bool lr_import(lr_reader *r, lr_value *v, const lr_import_from *from, char *text, size_t text_bytes)
+{
+    snprintf(text, text_bytes, "a value that is malformed");
+    uint64_t size = lr_read_varint(r);
+    const uint8_t *bytes = lr_read_bytes(r, size);
+    uint64_t count = lr_read_varint(r);
+    if (!bytes || count > (uint64_t)(r->end - r->p)) return false; /* each takes a byte at least */
+    lr_builder b;
+    lr_builder_init(&b);
+    lr_builder_bytes(&b, bytes, (size_t)size);
+    bool done = r->ok;
+    for (uint64_t i = 0; done && i < count; i++) {
+        lr_object *o = import_ref(r, from, text, text_bytes);
+        /* where two in a row are the same object the builder would give them one index: the message has two */
+        uint32_t index = o ? lr_builder_ref(&b, o) : 0;
+        done = o && index == i;
+        if (o) lr_object_release(o);
+    }
+    done = done && !b.failed && lr_builder_finish(&b, v);
+    lr_builder_fini(&b);
+    return done;
+}

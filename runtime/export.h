@@ -1,0 +1,40 @@
+/* runtime/export.h - values on their way between nodes: an lr_value with everything it refers to, as bytes and back.
+ *
+ * An exported value is
+ *     varint size · bytes (a message, sched/value.h) · varint count · count references
+ * and a reference, in the order of the message's table,
+ *     TASK    u8 1 · 16 bytes id       a future: whoever gets it asks its sender for the end (WANT)
+ *     BUFFER  u8 2 · varint size · bytes
+ *     CODE    u8 3 · varint size · bytes
+ *     FN      u8 4 · 16 bytes id       a remote function that was sent before (FUNCTION)
+ * Buffers travel with the message that names them: a value is whole when it arrives.
+ *
+ * The importer believes nothing: sizes, counts and kinds are checked, and the message itself is checked by whoever decodes
+ * it. Owns: nothing. Thread: the node thread. Blocks: never. */
+#ifndef RUNTIME_EXPORT_H
+#define RUNTIME_EXPORT_H
+
+#include "runtime/fn.h"
+#include "runtime/value.h"
+
+struct lr_task;
+
+typedef struct lr_export_to {
+    void (*lend)(void *user, struct lr_task *t); /* a future of it goes out: its end will be asked for */
+    lr_id (*know)(void *user, lr_fn *fn);        /* the other side must know fn before; its id there */
+    void *user;
+} lr_export_to;
+
+/* Appends v to b, which is no builder of a message: it has no references. Fails by b->failed. */
+void lr_export(lr_builder *b, const lr_value *v, const lr_export_to *to);
+
+typedef struct lr_import_from {
+    struct lr_task *(*borrow)(void *user, lr_id id); /* one count, the caller's; NULL: no memory */
+    lr_fn *(*find)(void *user, lr_id id);            /* not counted; NULL: it was never sent */
+    void *user;
+} lr_import_from;
+
+/* Makes *v (empty before) of what is at r. False: it is malformed, or there is no room; text says which. */
+LR_MUST_USE bool lr_import(lr_reader *r, lr_value *v, const lr_import_from *from, char *text, size_t text_bytes);
+
+#endif
