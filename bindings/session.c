@@ -211,7 +211,8 @@ static void open_cluster(lua_State *L, char secret[65])
 {
     char text[LR_CLUSTER_TEXT];
     lr_cluster_config cluster = {.url = "tcp://127.0.0.1:0", .node = session.node, .job = session.job,
-                                 .seed = session.config.seed, .print = print_line};
+                                 .seed = session.config.seed, .print = print_line,
+                                 .how_ended = lr_children_look, .replace = lr_children_replace};
     make_secret(&cluster.secret, secret);
     memcpy((void *)cluster.paths, (const void *)lr_worker_state_paths_noted(), sizeof cluster.paths);
     if (!lr_nodeloop_open_cluster(&cluster, text)) luaL_error(L, "--procs: %s", text);
@@ -416,7 +417,7 @@ static int core_stats(lua_State *L)
     const struct { const char *name; double value; } rows[] = {
         {"submitted", (double)c.submitted}, {"started", (double)c.started}, {"finished", (double)c.finished},
         {"pending", (double)(c.submitted - c.started)}, {"running", (double)(c.started - c.finished)},
-        {"steals", (double)c.steals}, {"workers", session.config.workers}, {"seed", (double)session.config.seed}};
+        {"steals", (double)c.steals}, {"workers", session.config.workers}, {"procs", session.config.procs}, {"seed", (double)session.config.seed}};
     for (size_t i = 0; i < LR_COUNT(rows); i++) {
         lua_pushnumber(L, rows[i].value);
         lua_setfield(L, -2, rows[i].name);

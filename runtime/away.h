@@ -21,9 +21,9 @@
 size_t lr_away_take(lr_pool *p, lr_task **out, size_t max);
 /* It ended there. Takes over *result and the count. */
 void lr_away_end(lr_pool *p, lr_task *t, lr_task_state state, lr_value *result);
-/* The node is gone: it is queued here again, one attempt more, unless it was cancelled. Takes over the count. */
+/* It is queued here again, one attempt more, unless it was cancelled. Takes over the count. */
 void lr_away_return(lr_pool *p, lr_task *t);
-/* The node is gone for the last time that its options allow. Takes over the count. */
+/* It is given up, where it has not ended. Takes over the count. */
 void lr_away_fail(lr_pool *p, lr_task *t, lr_err code, const char *message);
 
 #endif

@@ -16,12 +16,14 @@
 
 #define END_NS LR_NS_PER_S
 #define LOOK_NS 2000000
+#define REPLACED_MAX 1000 /* processes started again in a job: beyond this something ends them all */
 
 extern char **environ;
 
 static struct {
     pthread_mutex_t lock;
-    unsigned count;
+    unsigned count, replaced;
+    char workers[20], address[300], secret[300]; /* the words that they were started with */
     struct child {
         int pid;
         bool ended;
@@ -45,8 +47,10 @@ static char **environment_with(char *secret)
     return out;
 }
 
-static int start_one(char *const *words, char *const *environment, int *pid)
+static int start_one(char *const *environment, int *pid)
 {
+    static char name[] = "luarun", option[] = "--workers", cluster[] = "--cluster", command[] = "node";
+    char *const words[] = {name, option, children.workers, cluster, children.address, command, NULL};
     posix_spawnattr_t attributes;
     sigset_t none;
     posix_spawnattr_init(&attributes);
@@ -62,16 +66,13 @@ static int start_one(char *const *words, char *const *environment, int *pid)
 bool lr_children_start(unsigned count, int workers, const char *address, const char *secret, char *text,
                        size_t text_bytes)
 {
-    char secret_word[300], workers_word[20], address_word[300];
-    snprintf(secret_word, sizeof secret_word, "LUARUN_SECRET=%s", secret);
-    snprintf(workers_word, sizeof workers_word, "%d", workers);
-    snprintf(address_word, sizeof address_word, "%s", address);
-    char name[] = "luarun", option[] = "--workers", cluster[] = "--cluster", command[] = "node";
-    char *words[] = {name, option, workers_word, cluster, address_word, command, NULL};
-    char **environment = environment_with(secret_word);
+    snprintf(children.secret, sizeof children.secret, "LUARUN_SECRET=%s", secret);
+    snprintf(children.workers, sizeof children.workers, "%d", workers);
+    snprintf(children.address, sizeof children.address, "%s", address);
+    char **environment = environment_with(children.secret);
     int rc = environment && count <= LR_CHILDREN_MAX ? 0 : ENOMEM;
     for (unsigned i = 0; i < count && rc == 0; i++) {
-        rc = start_one(words, environment, &children.all[i].pid);
+        rc = start_one(environment, &children.all[i].pid);
         if (rc == 0) children.count++;
     }
     free(environment);
@@ -88,6 +89,26 @@ bool lr_children_start(unsigned count, int workers, const char *address, const c
 static void look(struct child *c)
 {
     if (!c->ended && waitpid(c->pid, &c->status, WNOHANG) == c->pid) c->ended = true;
+}
+
+bool lr_children_replace(void)
+{
+    bool any = false;
+    pthread_mutex_lock(&children.lock);
+    char **environment = environment_with(children.secret);
+    for (unsigned i = 0; environment && i < children.count && children.replaced < REPLACED_MAX; i++) {
+        struct child *c = &children.all[i];
+        look(c);
+        if (!c->ended) continue;
+        children.replaced++;
+        struct child fresh = {0};
+        if (start_one(environment, &fresh.pid) != 0) continue;
+        *c = fresh;
+        any = true;
+    }
+    free(environment);
+    pthread_mutex_unlock(&children.lock);
+    return any;
 }
 
 bool lr_children_look(int pid, char *text, size_t text_bytes)

@@ -1,10 +1,11 @@
 /* runtime/children.h - the node processes of a private cluster (--procs): started, watched, ended.
  *
  * Each is this very program with the words `node --cluster ADDRESS`. They die with their parent, however it ends: they ask the
- * kernel for that first of all, and the end of their connection ends them too. How one has died is told in words.
+ * kernel for that first of all, and the end of their connection ends them too. How one has died is told in words, and another
+ * can be started in its place.
  *
- * Owns: the processes, until they were waited for. Thread: the one that calls start (its end would be taken for the
- * parent's); look and end any one. Blocks: end, up to a second; then by force. */
+ * Owns: the processes, until they were waited for. Thread: any that lasts as long as the children may (its end would be
+ * taken for the parent's). Blocks: end, up to a second; then by force. */
 #ifndef RUNTIME_CHILDREN_H
 #define RUNTIME_CHILDREN_H
 
@@ -18,6 +19,8 @@ LR_MUST_USE bool lr_children_start(unsigned count, int workers, const char *addr
                                    size_t text_bytes);
 /* How process pid ended: "killed by signal 9 (Killed)", "exit status 3"; false: it lives, or is none of ours. */
 bool lr_children_look(int pid, char *text, size_t text_bytes);
+/* Starts another in the place of each that has ended. False: none was started, or too many have ended already. */
+LR_MUST_USE bool lr_children_replace(void);
 /* Waits until all have ended. */
 void lr_children_end(void);
 /* For the child: to die with its parent. */

@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define LINKS_MAX 64
 #define FIRST_SLOTS 64
@@ -18,6 +19,7 @@ typedef struct peer_state {
     lr_link link; /* first */
     lr_id node;
     bool up;
+    int pid;                /* 0: not told yet */
     uint64_t wants;         /* tasks that it can still begin */
     lr_map away;            /* task id -> lr_task: ours, running there; the queue's count */
     lr_map lent;            /* task id -> loan */
@@ -58,6 +60,7 @@ static struct {
     bool started;
     uint64_t ask_again_ns;
     uint32_t epoch_seen;
+    lr_task *lost, *lost_last; /* whose node was lost: for the next that asks; by next */
     /* any thread */
     _Atomic bool open;
     _Atomic(guest *) ended;
@@ -210,12 +213,31 @@ static void send_task(peer_state *p, lr_task *t)
     lr_away_return(cluster.pool, t);
 }
 
+/* Those whose node was lost go first. */
+static void give_lost(peer_state *p)
+{
+    while (cluster.lost && p->wants > 0) {
+        lr_task *t = cluster.lost;
+        cluster.lost = t->next;
+        if (!cluster.lost) cluster.lost_last = NULL;
+        atomic_fetch_sub(&cluster.away_count, 1);
+        if (lr_task_ended(t)) { /* cancelled meanwhile */
+            lr_away_fail(cluster.pool, t, LR_ERR_CANCELLED, "");
+            continue;
+        }
+        send_task(p, t);
+        p->wants--;
+    }
+}
+
 /* To those that asked, in turn, as long as there is something. */
 static void give(void)
 {
     for (unsigned i = 0; i < cluster.peer_count; i++) {
         peer_state *p = cluster.peers[i];
         if (!p->up || p->wants == 0) continue;
+        give_lost(p);
+        if (p->wants == 0) continue;
         lr_task *tasks[16];
         size_t wanted = p->wants < LR_COUNT(tasks) ? (size_t)p->wants : LR_COUNT(tasks);
         atomic_store(&cluster.pool->others_hungry, true); /* first: what is pushed from now on rings */
@@ -402,7 +424,7 @@ static void take_cancel(peer_state *p, const lr_message *m)
         }
 }
 
-static void take_welcome(const lr_message *m)
+static void take_welcome(peer_state *p, const lr_message *m)
 {
     static char paths[3][16384];
     const lr_bytes given[3] = {m->welcome.path, m->welcome.cpath, m->welcome.scriptdir};
@@ -414,12 +436,15 @@ static void take_welcome(const lr_message *m)
     cluster.config.job = m->welcome.job;
     cluster.config.seed = m->welcome.seed;
     cluster.config.welcomed(&cluster.config);
+    lr_message here = {.kind = LR_MESSAGE_HERE, .here.pid = (uint64_t)getpid()};
+    lr_link_send(&p->link, &here);
 }
 
 static void handle(peer_state *p, const lr_message *m)
 {
     switch (m->kind) {
-    case LR_MESSAGE_WELCOME: take_welcome(m); return;
+    case LR_MESSAGE_WELCOME: take_welcome(p, m); return;
+    case LR_MESSAGE_HERE: p->pid = (int)m->here.pid; return;
     case LR_MESSAGE_ASK: p->wants = m->ask.count; return; /* turn gives */
     case LR_MESSAGE_FUNCTION: take_function(p, m); return;
     case LR_MESSAGE_TASK: take_task(p, m); return;
@@ -481,16 +506,28 @@ static void on_writable(void *user, lr_peer *peer)
 static lr_id key_of_task(const void *t) { return ((const lr_task *)t)->id; }
 static lr_id key_of_loan(const void *l) { return ((const loan *)l)->t->id; }
 
+/* For the next node that asks. It counts as away until then. */
+static void lose(lr_task *t)
+{
+    t->next = NULL;
+    if (cluster.lost_last)
+        cluster.lost_last->next = t;
+    else
+        cluster.lost = t;
+    cluster.lost_last = t;
+}
+
 static void tasks_come_back(peer_state *p, const char *why)
 {
     for (lr_task *t; (t = any(&p->away, key_of_task));) {
-        char text[200];
-        atomic_fetch_sub(&cluster.away_count, 1);
+        char text[300];
         if (t->attempt < ATTEMPTS_MAX) {
-            lr_away_return(cluster.pool, t);
+            t->attempt++;
+            lose(t);
             continue;
         }
-        snprintf(text, sizeof text, "the node that ran it was lost %u times: %.120s", t->attempt, why);
+        atomic_fetch_sub(&cluster.away_count, 1);
+        snprintf(text, sizeof text, "%u nodes were lost while they ran it; the last one: %.200s", t->attempt, why);
         lr_away_fail(cluster.pool, t, LR_ERR_NODE_DIED, text);
     }
     for (lr_task *t; (t = any(&p->borrowed, key_of_task));) {
@@ -530,6 +567,29 @@ static void peer_free(peer_state *p, const char *why)
     free(p);
 }
 
+/* A process that was killed is seen to have ended a moment after its connection. */
+static bool how_ended(const peer_state *p, char *text, size_t text_bytes)
+{
+    for (int i = 0; p->pid && cluster.config.how_ended && i < 50; i++) {
+        if (cluster.config.how_ended(p->pid, text, text_bytes)) return true;
+        usleep(1000);
+    }
+    return false;
+}
+
+/* Another process in the place of the lost one; where there can be none, and no other is left, what waits for one fails. */
+static void replace(void)
+{
+    if (cluster.config.replace && cluster.config.replace()) return;
+    while (cluster.peer_count == 0 && cluster.lost) {
+        lr_task *t = cluster.lost;
+        cluster.lost = t->next;
+        atomic_fetch_sub(&cluster.away_count, 1);
+        lr_away_fail(cluster.pool, t, LR_ERR_NODE_DIED, "its node was lost, and no other is left to run it");
+    }
+    if (!cluster.lost) cluster.lost_last = NULL;
+}
+
 static void on_peer_down(void *user, lr_peer *peer, lr_ending end, const char *text)
 {
     (void)user;
@@ -540,8 +600,19 @@ static void on_peer_down(void *user, lr_peer *peer, lr_ending end, const char *t
             cluster.peers[i] = cluster.peers[--cluster.peer_count];
             break;
         }
-    if (p) peer_free(p, text);
-    if (cluster.config.serves) cluster.config.lost(text);
+    if (cluster.config.serves) {
+        if (p) peer_free(p, text);
+        cluster.config.lost(text);
+        return;
+    }
+    if (!p) return; /* it never came up */
+    char how[LR_ENDING_TEXT], id[LR_ID_TEXT];
+    if (!how_ended(p, how, sizeof how)) snprintf(how, sizeof how, "%s", text);
+    lr_id_format(p->node, id);
+    fprintf(stderr, "luarun: node %.8s is lost (process %d: %s); its %zu tasks are run again\n", id, p->pid, how,
+            p->away.count);
+    peer_free(p, how);
+    replace();
 }
 
 static void ring(void *user)
@@ -716,6 +787,11 @@ void lr_cluster_close(void)
     tell_ended(); /* to nobody any more */
     while (cluster.peer_count > 0)
         peer_free(cluster.peers[--cluster.peer_count], "the cluster ends");
+    for (lr_task *t = cluster.lost, *next; t; t = next) {
+        next = t->next;
+        lr_away_fail(cluster.pool, t, LR_ERR_CANCELLED, "the job has ended");
+    }
+    cluster.lost = cluster.lost_last = NULL;
     tell_ended();
     lr_builder_fini(&cluster.builder);
     atomic_store(&cluster.open, false);

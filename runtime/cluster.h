@@ -14,8 +14,10 @@
  * A future among the values of a message is lent: whoever gets it has a task of that id that is not his, and asks for the end
  * (WANT, answered by a RESULT of attempt 0).
  *
- * When a connection ends, the tasks that were there are queued here again, one attempt more, until their node has been lost
- * `retries` times (3); then they fail with node_died. A node that serves ends when its driver is gone.
+ * When a connection ends, the tasks that were there go to the next node that asks, one attempt more: never to the driver's own
+ * workers, for they may be why the node died. After the fourth node that was lost with it a task fails with node_died, and
+ * says how that one ended. The driver starts another process for each that ended. A node that serves ends when its driver is
+ * gone.
  *
  * Owns: the transport, the links, what is away, lent, borrowed, and the guests. Thread: the node thread, but for what says so.
  * Blocks: open and close. */
@@ -42,6 +44,9 @@ typedef struct lr_cluster_config {
     void (*lost)(const char *why); /* the driver is gone, or never was there */
     /* driver: a line printed by a task elsewhere, without its end */
     void (*print)(const char *line, size_t size_bytes);
+    /* driver: how the process ended, into text (false: unknown); and a new one in its place (false: no more) */
+    bool (*how_ended)(int pid, char *text, size_t text_bytes);
+    bool (*replace)(void);
 } lr_cluster_config;
 
 /* False: text says why. *config is copied; its texts stay the caller's. */
