@@ -417,7 +417,8 @@ static int core_stats(lua_State *L)
     const struct { const char *name; double value; } rows[] = {
         {"submitted", (double)c.submitted}, {"started", (double)c.started}, {"finished", (double)c.finished},
         {"pending", (double)(c.submitted - c.started)}, {"running", (double)(c.started - c.finished)},
-        {"steals", (double)c.steals}, {"workers", session.config.workers}, {"procs", session.config.procs}, {"seed", (double)session.config.seed}};
+        {"steals", (double)c.steals}, {"workers", session.config.workers},
+        {"procs", session.config.procs}, {"seed", (double)session.config.seed}};
     for (size_t i = 0; i < LR_COUNT(rows); i++) {
         lua_pushnumber(L, rows[i].value);
         lua_setfield(L, -2, rows[i].name);

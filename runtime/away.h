@@ -1,15 +1,15 @@
 /* runtime/away.h - tasks of this node that run on another one: taken from the queues, ended from outside.
  *
  * A task goes away as it is claimed (queued -> running), with its arguments still here: the record is what it is made
- * again from when the other node dies. Its result comes back as an end like any other, so that whoever waits for it, here
- * or on a third node, waits in the same way. Only tasks without options and
+ * again from when the other node dies. Its result comes back as an end like any other, so that whoever waits for it,
+ * here or on a third node, waits in the same way. Only tasks without options and
  * without futures among their arguments go away.
  *
  * Cost. Moving a task takes some microseconds on both sides; so only one goes that runs longer than that, or of which
  * nothing is known yet. What the workers here can begin soon stays.
  *
- * Owns: nothing; whoever took a task holds the queue's count of it until lr_away_end or lr_away_return. Thread: the node
- * thread. Blocks: never. */
+ * Owns: nothing; whoever took a task holds the queue's count of it until lr_away_end or lr_away_return. Thread: the
+ * node thread. Blocks: never. */
 #ifndef RUNTIME_AWAY_H
 #define RUNTIME_AWAY_H
 

@@ -1,3 +1,4 @@
+/* Starting processes, and looking how they ended. */
 #define _GNU_SOURCE
 #include "runtime/children.h"
 

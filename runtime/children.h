@@ -1,11 +1,11 @@
 /* runtime/children.h - the node processes of a private cluster (--procs): started, watched, ended.
  *
- * Each is this very program with the words `node --cluster ADDRESS`. They die with their parent, however it ends: they ask the
- * kernel for that first of all, and the end of their connection ends them too. How one has died is told in words, and another
- * can be started in its place.
+ * Each is this very program with the words `node --cluster ADDRESS`. They die with their parent, however it ends:
+ * they ask the kernel for that first of all, and the end of their connection ends them too. How one has died is told
+ * in words, and another can be started in its place.
  *
- * Owns: the processes, until they were waited for. Thread: any that lasts as long as the children may (its end would be
- * taken for the parent's). Blocks: end, up to a second; then by force. */
+ * Owns: the processes, until they were waited for. Thread: any that lasts as long as the children may (its end would
+ * be taken for the parent's). Blocks: end, up to a second; then by force. */
 #ifndef RUNTIME_CHILDREN_H
 #define RUNTIME_CHILDREN_H
 
@@ -14,7 +14,8 @@
 #define LR_CHILDREN_MAX 64
 #define LR_CHILD_TEXT 160
 
-/* Starts count processes that join the address, with a secret in their environment. False: text says why; none is left. */
+/* Starts count processes that join the address, with a secret in their environment. False: text says why; none is
+ * left. */
 LR_MUST_USE bool lr_children_start(unsigned count, int workers, const char *address, const char *secret, char *text,
                                    size_t text_bytes);
 /* How process pid ended: "killed by signal 9 (Killed)", "exit status 3"; false: it lives, or is none of ours. */

@@ -34,7 +34,8 @@ typedef struct loan {
     uint64_t count; /* WANTs still to come */
 } loan;
 
-/* A task here whose end the peer is told: one that it gave us (attempt from 1), or one that it wants to know of (0). */
+/* A task here whose end the peer is told: one that it gave us (attempt from 1), or one that it wants to know of (0).
+ * */
 typedef struct guest {
     lr_waiter waiter; /* first */
     lr_task *t;       /* one count */
@@ -577,7 +578,8 @@ static bool how_ended(const peer_state *p, char *text, size_t text_bytes)
     return false;
 }
 
-/* Another process in the place of the lost one; where there can be none, and no other is left, what waits for one fails. */
+/* Another process in the place of the lost one; where there can be none, and no other is left, what waits for one
+ * fails. */
 static void replace(void)
 {
     if (cluster.config.replace && cluster.config.replace()) return;
@@ -721,7 +723,7 @@ static void work_is_wanted(void)
 }
 
 bool lr_cluster_is_open(void) { return atomic_load(&cluster.open); }
-bool lr_cluster_serves(void) { return atomic_load_explicit(&cluster.open, memory_order_relaxed) && cluster.config.serves; }
+bool lr_cluster_serves(void) { return lr_cluster_is_open() && cluster.config.serves; }
 bool lr_cluster_rests(void) { return atomic_load(&cluster.away_count) + atomic_load(&cluster.guest_count) == 0; }
 
 void lr_cluster_print(const char *bytes, size_t size_bytes)

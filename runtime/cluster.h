@@ -1,8 +1,9 @@
-/* runtime/cluster.h - this node's part in a private cluster: the tasks that it gives to others and those that it runs for them.
+/* runtime/cluster.h - this node's part in a private cluster: the tasks that it gives to others and those that it
+ * runs for them.
  *
- * One node drives: it listens, and the script is there. The others serve: each connects to the driver, is told by a WELCOME what
- * to work for, and asks for work whenever a worker of it has none (ASK). Tasks born on a node that serves are that
- * node's own and run there; what comes back is the end of the task that it was given.
+ * One node drives: it listens, and the script is there. The others serve: each connects to the driver, is told by a
+ * WELCOME what to work for, and asks for work whenever a worker of it has none (ASK). Tasks born on a node that
+ * serves are that node's own and run there; what comes back is the end of the task that it was given.
  *
  *     driver                                  node that serves
  *       ◀──────────────── connects, proves who it is
@@ -11,16 +12,16 @@
  *     FUNCTION, TASK, TASK ▶                  guests: queued like any task
  *       ◀──────────────── RESULT              as each ends
  *
- * A future among the values of a message is lent: whoever gets it has a task of that id that is not his, and asks for the end
- * (WANT, answered by a RESULT of attempt 0).
+ * A future among the values of a message is lent: whoever gets it has a task of that id that is not his, and asks
+ * for the end (WANT, answered by a RESULT of attempt 0).
  *
- * When a connection ends, the tasks that were there go to the next node that asks, one attempt more: never to the driver's own
- * workers, for they may be why the node died. After the fourth node that was lost with it a task fails with node_died, and
- * says how that one ended. The driver starts another process for each that ended. A node that serves ends when its driver is
- * gone.
+ * When a connection ends, the tasks that were there go to the next node that asks, one attempt more: never to the
+ * driver's own workers, for they may be why the node died. After the fourth node that was lost with it a task fails
+ * with node_died, and says how that one ended. The driver starts another process for each that ended. A node that
+ * serves ends when its driver is gone.
  *
- * Owns: the transport, the links, what is away, lent, borrowed, and the guests. Thread: the node thread, but for what says so.
- * Blocks: open and close. */
+ * Owns: the transport, the links, what is away, lent, borrowed, and the guests. Thread: the node thread, but for
+ * what says so. Blocks: open and close. */
 #ifndef RUNTIME_CLUSTER_H
 #define RUNTIME_CLUSTER_H
 

@@ -9,8 +9,8 @@
  *     FN      u8 4 · 16 bytes id       a remote function that was sent before (FUNCTION)
  * Buffers travel with the message that names them: a value is whole when it arrives.
  *
- * The importer believes nothing: sizes, counts and kinds are checked, and the message itself is checked by whoever decodes
- * it. Owns: nothing. Thread: the node thread. Blocks: never. */
+ * The importer believes nothing: sizes, counts and kinds are checked, and the message itself is checked by whoever
+ * decodes it. Owns: nothing. Thread: the node thread. Blocks: never. */
 #ifndef RUNTIME_EXPORT_H
 #define RUNTIME_EXPORT_H
 

@@ -44,8 +44,8 @@ lr_fn *lr_fn_new_lua(const char *name, lr_value *body);
 lr_fn *lr_fn_new_module(const char *name, const char *module, const char *field);
 lr_fn *lr_fn_new_kernel(const char *name, struct lr_kernel *kernel);
 
-/* A function that was not whole yet (lr_fn_new_lua with an empty body), and that nobody has run, becomes this one. Texts are
- * copied; *body is moved from; what is not of its kind is ignored. False: no memory. */
+/* A function that was not whole yet (lr_fn_new_lua with an empty body), and that nobody has run, becomes this one.
+ * Texts are copied; *body is moved from; what is not of its kind is ignored. False: no memory. */
 bool lr_fn_become(lr_fn *fn, lr_fn_kind kind, const char *name, const char *module, const char *field,
                   struct lr_kernel *kernel, lr_value *body);
 static inline bool lr_fn_is_whole(const lr_fn *fn) { return fn->kind != LR_FN_LUA || !lr_value_is_empty(&fn->body); }

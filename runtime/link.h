@@ -1,7 +1,7 @@
 /* runtime/link.h - messages to one other node, in order, however large they are and however full the connection is.
  *
- * A message larger than a record goes as PARTs and a rest; what the transport does not take waits here and goes on when it is
- * writable again. On the way in PARTs are put together, up to LR_LINK_MESSAGE_MAX bytes.
+ * A message larger than a record goes as PARTs and a rest; what the transport does not take waits here and goes on
+ * when it is writable again. On the way in PARTs are put together, up to LR_LINK_MESSAGE_MAX bytes.
  * Owns: what waits, and the parts. Thread: the node thread. Blocks: never. */
 #ifndef RUNTIME_LINK_H
 #define RUNTIME_LINK_H

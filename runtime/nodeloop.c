@@ -223,8 +223,7 @@ static void open_cluster(void)
 
 static void turn_cluster(void)
 {
-    if (atomic_load_explicit(&loop.cluster_starts, memory_order_relaxed) && atomic_exchange(&loop.cluster_starts, false))
-        lr_cluster_start();
+    if (atomic_exchange(&loop.cluster_starts, false)) lr_cluster_start();
     lr_cluster_turn();
 }
 

@@ -20,7 +20,8 @@ typedef struct lr_nodeloop_config {
 
 /* Connects the pool's hooks. The thread starts with the first event. */
 void lr_nodeloop_init(lr_pool *pool, const lr_nodeloop_config *config);
-/* Starts the thread with a cluster (cluster.h; its ring is set here) and waits until that is open. False: text says why. */
+/* Starts the thread with a cluster (cluster.h; its ring is set here) and waits until that is open. False: text says
+ * why. */
 LR_MUST_USE bool lr_nodeloop_open_cluster(const lr_cluster_config *config, char text[LR_CLUSTER_TEXT]);
 /* The pool runs: the cluster's work may begin. */
 void lr_nodeloop_start_cluster(void);

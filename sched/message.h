@@ -1,9 +1,9 @@
 /* sched/message.h - what nodes say to each other: a kind and its fields, as bytes and back.
  *
- * Everything here is made of the rows of messages.def: a new message is a row there and a function that handles it. A message
- * travels as one record of the transport, which carries the kind; the bytes are the fields one after the other. The decoder
- * believes nothing: it never reads beyond the bytes, and refuses what is cut off, what has bytes left over, and unknown kinds.
- * It copies nothing: fields of bytes point into the record.
+ * Everything here is made of the rows of messages.def: a new message is a row there and a function that handles it.
+ * A message travels as one record of the transport, which carries the kind; the bytes are the fields one after the
+ * other. The decoder believes nothing: it never reads beyond the bytes, and refuses what is cut off, what has bytes
+ * left over, and unknown kinds. It copies nothing: fields of bytes point into the record.
  * Owns: nothing. Thread: any. Blocks: never. */
 #ifndef SCHED_MESSAGE_H
 #define SCHED_MESSAGE_H

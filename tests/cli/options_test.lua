@@ -123,7 +123,8 @@ end)
 check.test("--procs", function()
   prints({ "--procs", "1" }, "print 'ok'", "ok")
   all_refused("procs", "a whole number of at least 1", { "0", "x", "" })
-  refused({ "--procs", "2", "-e", "" }, "luarun: --procs: more than one process is not in this version (0.1.0)")
+  all_refused("procs", "a whole number from 1 to 64", { "65", "1000000" })
+  prints({ "--procs", "2" }, "print 'ok'", "ok") -- without a task none is started
 end)
 
 check.test("--cluster and LUARUN_CLUSTER are not built yet", function()
@@ -133,6 +134,18 @@ check.test("--cluster and LUARUN_CLUSTER are not built yet", function()
   refused({ "-e", "", env = { LUARUN_CLUSTER = "redis://127.0.0.1" } }, words)
   prints({ env = { LUARUN_CLUSTER = "" } }, "print 'ok'", "ok")
   prints({ "-E", env = { LUARUN_CLUSTER = "redis://127.0.0.1" } }, "print 'ok'", "ok")
+end)
+
+check.test("node", function()
+  refused({ "node" },
+    "luarun: node: --cluster ADDRESS wanted: the node that drives, as in --cluster tcp://127.0.0.1:4000")
+  refused({ "node", "--cluster", "tcp://127.0.0.1:1", "script.lua" },
+    "luarun: node: no argument wanted, 'script.lua' given")
+  refused({ "--cluster", "tcp://127.0.0.1:1", "-e", "" },
+    "luarun: --cluster: a script cannot join another's cluster in this version (0.1.0)")
+  local r = kit.run { "node", "--cluster", "tcp://127.0.0.1:1" } -- nobody listens there
+  check.eq({ r.out, r.status }, { "", 1 })
+  check.ok(r.err:find("^luarun: node: [^\n]*tcp://127%.0%.0%.1:1[^\n]*\n$"), r.err)
 end)
 
 check.test("--trace is not built yet", function()
@@ -189,7 +202,7 @@ check.test("a mistake in a later option: nothing has run", function()
 end)
 
 check.test("commands are not built yet", function()
-  for _, name in ipairs { "up", "down", "node", "console", "status", "list", "explain", "replay", "timeline", "logs",
+  for _, name in ipairs { "up", "down", "console", "status", "list", "explain", "replay", "timeline", "logs",
     "profile", "memory", "doctor" } do
     refused({ name, "--json" },
       ("luarun: '%s' is not in this version (a script of that name is run as ./%s)"):format(name, name))
