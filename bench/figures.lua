@@ -6,7 +6,11 @@
 -- rest once.
 --
 -- A want: name, ours = the key of our answer, or over = {contender, key} to divide it by (key: the same as ours unless
--- said); at_least or at_most; unit, for people. No bound: shown and recorded only.
+-- said; quotient: a function of both instead of a division); at_least or at_most; unit, for people. No bound: shown
+-- and recorded only.
+--
+-- A command may begin with NAME=value of the environment, and luarun's with options of its own. A row with `absent`
+-- (why) is not measured: it stands for what is wanted and is not there yet.
 
 local SLOW_FLAT = "flat n=20000"
 
@@ -23,6 +27,13 @@ local function graph(pattern)
       {name = "METG", ours = "metg", at_most = 3e-6, unit = "us"},
     },
   }
+end
+
+-- Between node processes: nothing runs in the script's own process there, so that every task goes to the other one.
+local CLIENT = "luarun --procs 2 --workers 0 "
+
+local function absent(id, what, want, why)
+  return {id = "cluster_" .. id, what = what, absent = why, contenders = {}, rounds = {}, wants = {want}}
 end
 
 return {
@@ -158,4 +169,94 @@ return {
       {name = "resident", ours = "resident", at_most = 15e6, unit = "MB", exact = true},
     },
   },
+  {
+    id = "cluster_empty", what = "an empty task in another node process, 1 ms between two", seconds = "p50",
+    contenders = {
+      luarun = CLIENT .. "elsewhere n=2000 pause=0.001", threads = "threads futex n=2000 pause=0.001 apart=1",
+    },
+    rounds = {"luarun", "threads"},
+    wants = {
+      {name = "p50", ours = "p50", at_most = 50e-6, unit = "us"},
+      {name = "p99", ours = "p99", unit = "us"},
+      {name = "p50 over a futex's, two processors", ours = "p50", over = {"threads"}},
+    },
+  },
+  {
+    id = "cluster_pingpong", what = "an empty task in another node process, one after the other", seconds = "p50",
+    contenders = {
+      luarun = CLIENT .. "elsewhere n=20000", threads = "threads futex n=20000 apart=1",
+    },
+    rounds = {"luarun", "threads"},
+    wants = {
+      {name = "p50", ours = "p50", at_most = 50e-6, unit = "us"},
+      {name = "p99", ours = "p99", unit = "us"},
+      {name = "p50 over a futex's, two processors", ours = "p50", over = {"threads"}},
+    },
+  },
+  {
+    id = "cluster_tcp", what = "the same over nng's tcp, as on another host", seconds = "p50",
+    contenders = {
+      luarun = "LUARUN_RING=0 " .. CLIENT .. "elsewhere n=5000", nng = "nng roundtrip n=5000",
+    },
+    rounds = {"luarun", "nng"},
+    wants = {
+      {
+        name = "over 1.5 of nng's and 50 us", ours = "p50", over = {"nng"}, at_most = 1,
+        quotient = function(ours, theirs) return ours / (1.5 * theirs + 50e-6) end,
+      },
+      {name = "p50", ours = "p50", unit = "us"},
+    },
+  },
+  {
+    id = "cluster_rate", what = "small tasks with 100 bytes, to another node process and back", rate = "rate",
+    contenders = {luarun = CLIENT .. "spill n=100000", alone = "luarun --workers 1 spill n=100000"},
+    rounds = {"luarun", "alone"},
+    wants = {
+      {name = "a second", ours = "rate", at_least = 300000, unit = "k"},
+      {name = "over one process with one worker", ours = "rate", over = {"alone"}},
+    },
+  },
+  {
+    id = "cluster_kernels", what = "1,000 C kernels of 7 ms on four node processes of one worker", rate = "rate",
+    contenders = {
+      luarun = "luarun --procs 4 --workers 1 kernels n=1000 iterations={kernel}",
+      alone = "luarun --workers 4 kernels n=1000 iterations={kernel}",
+    },
+    rounds = {"luarun", "alone"}, most_rounds = 5,
+    wants = {{name = "over one process of four workers", ours = "rate", over = {"alone"}, at_least = 0.97}},
+  },
+  {
+    id = "cluster_local", what = "a million add(i, 1) at home, beside an idle node process", rate = "rate",
+    contenders = {
+      luarun = "luarun --procs 2 --workers 1 flat n=1000000", alone = "luarun --workers 1 flat n=1000000",
+    },
+    rounds = {"luarun", "alone"},
+    wants = {{name = "over one process alone", ours = "rate", over = {"alone"}, at_least = 0.95}},
+  },
+  {
+    id = "cluster_nested", what = "fib(25) at home, beside an idle node process", rate = "rate",
+    contenders = {
+      luarun = "luarun --procs 2 --workers 1 nested n=25", alone = "luarun --workers 1 nested n=25",
+    },
+    rounds = {"luarun", "alone"},
+    wants = {{name = "over one process alone", ours = "rate", over = {"alone"}, at_least = 0.95}},
+  },
+  {
+    id = "cluster_mcts", what = "playouts of examples/mcts.lua, two processes of one worker", rate = "rate",
+    contenders = {
+      luarun = "luarun mcts luarun={luarun} procs=2 each=1", alone = "luarun mcts luarun={luarun} procs=1 each=2",
+    },
+    rounds = {"luarun", "alone"},
+    wants = {{name = "over one process of two workers", ours = "rate", over = {"alone"}, at_least = 0.9}},
+  },
+  absent("redis", "Redis commands for a task that goes elsewhere, mean", {name = "commands", ours = "n", at_most = 2},
+         "--procs keeps its tables in memory; no cluster on Redis yet"),
+  absent("objects", "1 GB of objects over tcp", {name = "over nng with 1 MB messages", ours = "n", at_least = 0.8},
+         "large values travel as messages; no chunked transfer yet"),
+  absent("tensor", "100 MB made in one node process, read in another",
+         {name = "read", ours = "n", at_most = 1e-3, unit = "ms"}, "no shared memory between node processes yet"),
+  absent("up", "luarun up --nodes 4", {name = "s", ours = "n", at_most = 2}, "no luarun up yet"),
+  absent("join", "a node joins", {name = "s", ours = "n", at_most = 0.3}, "no luarun up yet"),
+  absent("console", "console: key to echo, both processors busy",
+         {name = "p99", ours = "n", at_most = 50e-3, unit = "ms"}, "no console yet"),
 }

@@ -39,6 +39,7 @@ local built = (luarun:match("^(.*/)") or "./") .. "bench/"
 
 -- The short names of figures.lua: what is started. Our own get the workers as an option.
 local programs = {
+  nng = {built .. "nng"},
   threads = {built .. "threads"}, limit = {built .. "limit"}, openmp = {built .. "openmp"}, tbb = {built .. "tbb"},
   pool = {"python3", here .. "peers/python_pools.py", "pool"},
   processpool = {"python3", here .. "peers/python_pools.py", "processes"},
@@ -148,25 +149,40 @@ local function exists(path)
   return file ~= nil
 end
 
+-- Ours: the common options, those of the command's own (each with a value), the program.
+local function add_luarun(start, words, at)
+  for _, word in ipairs{luarun, "--workers", tostring(options.workers), "--max-pending", "20000000"} do
+    start[#start + 1] = word
+  end
+  while words[at]:match("^%-%-") do
+    start[#start + 1], start[#start + 2] = words[at], words[at + 1]
+    at = at + 2
+  end
+  start[#start + 1] = here .. "programs/" .. words[at] .. ".lua"
+  for i = at + 1, #words do start[#start + 1] = words[i] end
+  if words[at] == "graph" then start[#start + 1] = "workers=" .. options.workers end
+end
+
 -- The words to start for a command of figures.lua; nil and why where the program is not here.
 local function words_of(command)
-  local words = {}
+  local words, at, start = {}, 1, {"/usr/bin/env"}
   local text = command:gsub("{(%w+)}", function(name) return filled[name] end)
   for word in text:gmatch("%S+") do words[#words + 1] = word end
-  local name, workload = words[1], words[2]
+  while words[at]:match("^[A-Z_]+=") do
+    start[#start + 1] = words[at]
+    at = at + 1
+  end
+  local name = words[at]
   if name == "luarun" then
-    local start = {luarun, "--workers", tostring(options.workers), "--max-pending", "20000000",
-                   here .. "programs/" .. workload .. ".lua"}
-    for i = 3, #words do start[#start + 1] = words[i] end
-    if workload == "graph" then start[#start + 1] = "workers=" .. options.workers end
+    add_luarun(start, words, at + 1)
     return start, name
   end
   local program = programs[name] or fail("figures.lua: no program '" .. name .. "'")
   for _, word in ipairs(program) do
     if word:find("/", 1, true) and not exists(word) then return nil, name, word .. " is not here" end
+    start[#start + 1] = word
   end
-  local start = {unpack(program)}
-  for i = 2, #words do start[#start + 1] = words[i] end
+  for i = at + 1, #words do start[#start + 1] = words[i] end
   start[#start + 1] = "workers=" .. options.workers
   return start, name
 end
@@ -222,11 +238,13 @@ local function value_of(want, answers)
   if not want.over then return ours end
   local theirs = answers[want.over[1]]
   theirs = theirs and theirs[want.over[2] or want.ours]
-  return ours and theirs and ours / theirs
+  if not (ours and theirs) then return nil end
+  return want.quotient and want.quotient(ours, theirs) or ours / theirs
 end
 
 local function measure(figure)
   local result = {figure = figure, values = {}, beside = {}, failed = false}
+  if figure.absent then return result end
   local answers_of = {}
   local rounds = math.min(options.rounds, figure.most_rounds or options.rounds)
   for round = 0, rounds do -- the first is not counted
@@ -287,7 +305,7 @@ local function is_met(want, value)
   return true
 end
 
-local UNITS = {us = 1e6, ms = 1e3, MB = 1e-6, B = 1}
+local UNITS = {us = 1e6, ms = 1e3, MB = 1e-6, B = 1, k = 1e-3}
 
 local function shown(want, value)
   if want.unit then return ("%.2f %s"):format(value * UNITS[want.unit], want.unit) end
@@ -348,7 +366,9 @@ for _, result in ipairs(results) do
   for i, want in ipairs(figure.wants) do
     local values = result.values[i]
     local row = {figure.id, want.name, wanted(want)}
-    if not values then
+    if figure.absent then
+      row[4], row[5], row[6] = "absent", figure.absent, ""
+    elseif not values then
       failed = failed + 1
       row[4], row[5], row[6] = result.failed and "failed" or "not measured", "", ""
     else
@@ -405,7 +425,7 @@ end
 
 print_table({"figure", "want", "wanted", "median", "min .. max", "", "since recorded"}, table_rows)
 
-local beside = {"luarun", "limit", "threads", "openmp", "tbb", "pool", "processpool", "threadpool",
+local beside = {"luarun", "alone", "nng", "limit", "threads", "openmp", "tbb", "pool", "processpool", "threadpool",
                 "ray", "dask", "spark"}
 local rows, seen = {}, {}
 for _, result in ipairs(results) do

@@ -29,7 +29,8 @@ static const char help[] =
     "  --seed N           seed of the job: fixes every task's random stream   (random)\n"
     "  --store-bytes N    object store capacity; K, M, G may follow           (30 % of memory)\n"
     "  --max-pending N    tasks submitted and not started; beyond it a submit waits (1,000,000)\n"
-    "  --procs N          node processes on this machine, with so many workers each (1)\n"
+    "  --procs N          node processes on this machine, with so many workers each (1);\n"
+    "                     with --workers 0 the others have one worker each\n"
     "  --verbose          say what is chosen by itself, such as the seed\n"
     "  --version, --help\n";
 

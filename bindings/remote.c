@@ -7,6 +7,7 @@
 #include "bindings/run.h"
 #include "bindings/session.h"
 #include "bindings/worker_state.h"
+#include "runtime/cluster.h"
 #include "runtime/extra.h"
 
 #include <stdio.h>
@@ -348,7 +349,7 @@ static int remote_call(lua_State *L)
     int top = lua_gettop(L);
     lr_check_cancelled(S, L);
     lr_worker *w = lr_session_worker(S, L);
-    if (w->pool->worker_count == 0) refuse_none(L);
+    if (w->pool->worker_count == 0 && !lr_cluster_is_open()) refuse_none(L);
     lr_err code;
     lr_fn *fn = r->ref_function == LUA_NOREF ? r->fn : lr_remote_fn(S, L, 1, &code);
     lr_value args;

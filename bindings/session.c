@@ -221,9 +221,10 @@ static void open_cluster(lua_State *L, char secret[65])
 static void start_children(lua_State *L, const char *secret)
 {
     char text[LR_CHILD_TEXT];
+    int workers = session.config.workers > 0 ? session.config.workers : 1; /* 0: only this process runs nothing */
     lr_nodeloop_start_cluster();
-    if (!lr_children_start((unsigned)session.config.procs - 1, session.config.workers, lr_cluster_address(), secret,
-                           text, sizeof text))
+    if (!lr_children_start((unsigned)session.config.procs - 1, workers, lr_cluster_address(), secret, text,
+                           sizeof text))
         luaL_error(L, "--procs: %s", text);
 }
 

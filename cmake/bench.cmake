@@ -37,3 +37,8 @@ endif()
 lr_bench_program(transport bench/transport.c)
 target_compile_definitions(bench_transport PRIVATE _GNU_SOURCE=)
 target_link_libraries(bench_transport PRIVATE lr_runtime)
+
+# Bare nng, for the figures of a cluster.
+lr_bench_program(nng bench/peers/nng.c)
+target_compile_definitions(bench_nng PRIVATE _GNU_SOURCE=)
+target_link_libraries(bench_nng PRIVATE ${LR_NNG})

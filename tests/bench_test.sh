@@ -30,7 +30,7 @@ differs 'an unknown figure' "$(harness nothing)" "^bench: no figure begins with 
 differs 'rounds that are no number' "$(harness --rounds no)" '^bench: --rounds: a whole number from 1 wanted'
 listed=$(harness --list)
 for figure in nested flat roundtrip handoff completed waits timeouts kernel objects codec_small memory pending \
-  graph_trivial graph_stencil graph_fft graph_tree graph_random kernels start; do
+  graph_trivial graph_stencil graph_fft graph_tree graph_random kernels start cluster_empty cluster_rate cluster_kernels cluster_mcts; do
   differs "the list has $figure" "$listed" "^$figure +[^ ]"
 done
 
@@ -38,6 +38,11 @@ run=$(harness --quick completed)
 differs 'one round is measured' "$run" '^completed +each +at most 1.00 us +[0-9.]+ us +[0-9.]+ us .. [0-9.]+ us'
 history=$(cat "$scratch/tree/build/bench/history.jsonl")
 differs 'it is kept, with the machine' "$history" '"cpu": "[^"]+", "cpus": [0-9]+, .*"figure": "completed", "want": "each"'
+
+# What is wanted and not there yet is shown with its reason, and is no failure.
+run=$(harness --quick cluster_console)
+differs 'what is absent says why' "$run" '^cluster_console +p99 +at most 50.00 ms +absent +no console yet$'
+differs 'and fails nothing' "$run" '^status 0$'
 
 # A record that is ten times better than can be: a regression, and the exit status says so.
 sed -E 's/"compared": [0-9.e+-]+/"compared": 1e-12/' <<<"$history" >"$scratch/tree/bench/record.jsonl"

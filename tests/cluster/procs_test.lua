@@ -43,6 +43,17 @@ check.test("every process runs some of the work", function()
     print(count)]], "3\n")
 end)
 
+check.test("with --workers 0 the script's process runs nothing, the others have a worker each", function()
+  local out, err, status = child.run("--procs 3 --workers 0", PRELUDE .. [[
+    local where = lr.remote(function() busy(0.005) return pid() end)
+    local futures, seen, count = {}, {}, 0
+    for i = 1, 40 do futures[i] = where() end
+    for i = 1, 40 do seen[futures[i]:get()] = true end
+    for _ in pairs(seen) do count = count + 1 end
+    print(count, seen[pid()])]])
+  check.eq({ out, status }, { "2\tnil\n", 0 }, err)
+end)
+
 check.test("microsecond tasks stay at home", function()
   prints(2, [[
     local where = lr.remote(function() return lr.task().node end)
