@@ -1,5 +1,7 @@
 #include "bindings/cli.h"
 
+#include "bindings/commands.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +14,8 @@
 static const char help[] =
     "usage: luarun [options] script.lua [args]     run a script on this machine\n"
     "       luarun [options] -e 'chunk' | -        run a chunk; standard input\n"
-    "       luarun [options] node --cluster ADDR   serve the node at that address\n"
+    "       luarun up | down | status | list WHAT  a cluster: start, end, look at it (luarun up --help)\n"
+    "       luarun [options] node --cluster URL    one node of a cluster, in the foreground\n"
     "\n"
     "Options of luajit:\n"
     "  -e chunk           run the string chunk\n"
@@ -31,12 +34,13 @@ static const char help[] =
     "  --max-pending N    tasks submitted and not started; beyond it a submit waits (1,000,000)\n"
     "  --procs N          node processes on this machine, with so many workers each (1);\n"
     "                     with --workers 0 the others have one worker each\n"
+    "  --cluster URL      join a live cluster; also LUARUN_CLUSTER            (none: this process alone)\n"
     "  --verbose          say what is chosen by itself, such as the seed\n"
     "  --version, --help\n";
 
 /* Named in the documentation, absent from this version: a clear word instead of a missing file. */
-static const char *const commands[] = {"up",     "down", "console", "status",  "list",   "explain",
-                                       "replay", "logs", "timeline", "profile", "memory",  "doctor"};
+static const char *const commands[] = {"console", "explain", "replay", "logs",
+                                       "timeline", "profile", "memory", "doctor"};
 
 void lr_cli_complain(const char *format, ...)
 {
@@ -168,6 +172,17 @@ static lr_cli_next read_words(lr_cli *cli)
     return next;
 }
 
+/* Where none is given: that of the environment. */
+static lr_cli_next take_environment(lr_cli *cli)
+{
+    char error[700];
+    const char *url = getenv("LUARUN_CLUSTER");
+    if (cli->ignore_env || !url || !*url || cli->config.cluster[0] || cli->config.procs > 1) return LR_CLI_RUN;
+    if (lr_config_set(&cli->config, "cluster", url, error, sizeof error)) return LR_CLI_RUN;
+    lr_cli_complain("LUARUN_CLUSTER: %s", error);
+    return LR_CLI_FAILED;
+}
+
 static lr_cli_next check_node(lr_cli *cli)
 {
     int last = cli->script + 1;
@@ -180,8 +195,9 @@ static lr_cli_next check_node(lr_cli *cli)
         if (next != LR_CLI_RUN) return next;
     }
     cli->serves = true;
-    if (cli->config.cluster[0]) return LR_CLI_RUN;
-    lr_cli_complain("node: --cluster ADDRESS wanted: the node that drives, as in --cluster tcp://127.0.0.1:4000");
+    lr_cli_next next = take_environment(cli);
+    if (next != LR_CLI_RUN || cli->config.cluster[0]) return next;
+    lr_cli_complain("node: --cluster URL wanted: the cluster's Redis, as in --cluster redis://127.0.0.1:6379");
     return LR_CLI_FAILED;
 }
 
@@ -190,6 +206,10 @@ static lr_cli_next check_command(lr_cli *cli)
     if (cli->script >= cli->argc || cli->after_dashes) return LR_CLI_RUN;
     const char *word = cli->argv[cli->script];
     if (strcmp(word, "node") == 0) return check_node(cli);
+    if (lr_command_is(word)) {
+        cli->command = word;
+        return take_environment(cli);
+    }
     for (size_t i = 0; i < LR_COUNT(commands); i++) {
         if (strcmp(word, commands[i]) != 0) continue;
         lr_cli_complain("'%s' is not in this version (a script of that name is run as ./%s)", word, word);
@@ -198,24 +218,25 @@ static lr_cli_next check_command(lr_cli *cli)
     return LR_CLI_RUN;
 }
 
-static lr_cli_next check_environment(const lr_cli *cli)
+/* A script joins by the tables' address, and has node processes of its own or a cluster's. */
+static lr_cli_next check_cluster(lr_cli *cli)
 {
-    const char *cluster = getenv("LUARUN_CLUSTER");
-    if (cli->ignore_env || !cluster || !*cluster) return LR_CLI_RUN;
-    lr_cli_complain("LUARUN_CLUSTER: joining a cluster is not in this version (%s); unset it", LR_VERSION);
-    return LR_CLI_FAILED;
-}
-
-static lr_cli_next check_cluster(const lr_cli *cli)
-{
-    if (cli->serves || !cli->config.cluster[0]) return LR_CLI_RUN;
-    lr_cli_complain("--cluster: a script cannot join another's cluster in this version (%s)", LR_VERSION);
+    if (cli->serves || cli->command) return LR_CLI_RUN;
+    lr_cli_next next = take_environment(cli);
+    if (next != LR_CLI_RUN || !cli->config.cluster[0]) return next;
+    if (!cli->config.joins)
+        lr_cli_complain("--cluster: a script joins a cluster by the address of its Redis (redis://host:port); "
+                        "%.60s is a node's", cli->config.cluster);
+    else if (cli->config.procs > 1)
+        lr_cli_complain("--cluster and --procs exclude each other: the cluster's nodes have processes of their own");
+    else
+        return LR_CLI_RUN;
     return LR_CLI_FAILED;
 }
 
 static lr_cli_next check_console(const lr_cli *cli)
 {
-    if (cli->serves) return LR_CLI_RUN;
+    if (cli->serves || cli->command) return LR_CLI_RUN;
     bool nothing = cli->script == cli->argc && !cli->has_chunk && !cli->show_version;
     if (!nothing || !isatty(STDIN_FILENO)) return LR_CLI_RUN;
     lr_cli_complain("the console is not in this version; give a script, -e 'chunk' or -" HINT);
@@ -226,9 +247,11 @@ lr_cli_next lr_cli_read(lr_cli *cli, int argc, char **argv)
 {
     *cli = (lr_cli){.argv = argv, .argc = argc};
     lr_config_init(&cli->config);
+    cli->config.by_program = true;
     lr_cli_next next = read_words(cli);
+    if (cli->script < argc) snprintf(cli->config.name, sizeof cli->config.name, "%s", argv[cli->script]);
+    else if (cli->has_chunk) strcpy(cli->config.name, "-e");
     if (next == LR_CLI_RUN) next = check_command(cli);
-    if (next == LR_CLI_RUN) next = check_environment(cli);
     if (next == LR_CLI_RUN) next = check_cluster(cli);
     if (next == LR_CLI_RUN) next = check_console(cli);
     return next;

@@ -18,6 +18,7 @@ typedef struct lr_cli {
     bool ignore_env;   /* -E */
     bool has_chunk;    /* a -e was seen */
     bool serves;       /* the command `node`: no script */
+    const char *command; /* one of those that bindings/commands.c knows, or NULL; its words follow argv[script] */
     lr_config config;
 } lr_cli;
 

@@ -6,9 +6,11 @@
  * job with it. A script that never asks for luarun starts no thread.
  * Thread: the program's first. */
 #include "bindings/cli.h"
+#include "bindings/commands.h"
 #include "bindings/embedded.h"
 #include "bindings/interrupt.h"
 #include "bindings/session.h"
+#include "runtime/agent.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -266,6 +268,7 @@ static void open_libraries(lua_State *L)
 
 static int run_all(lua_State *L, const lr_cli *cli)
 {
+    if (cli->command) return lr_command_run(L, cli);
     int status = cli->ignore_env ? 0 : run_init(L);
     if (!status && cli->show_version) puts("luarun " LR_VERSION "\n" LUAJIT_VERSION " -- " LUAJIT_COPYRIGHT);
     if (!status) status = run_options(L, cli);
@@ -297,6 +300,7 @@ int main(int argc, char **argv)
     if (argc < 1) argv = no_arguments, argc = 1;
     lr_cli_next next = lr_cli_read(&p.cli, argc, argv);
     if (next != LR_CLI_RUN) return next == LR_CLI_DONE ? EXIT_SUCCESS : EXIT_FAILURE;
+    if (p.cli.serves && p.cli.config.joins) return lr_agent_run(&p.cli.config);
     lua_State *L = luaL_newstate();
     if (!L) {
         lr_cli_complain("cannot create state: not enough memory");

@@ -7,10 +7,11 @@
 #include "bindings/worker_state.h"
 #include "runtime/children.h"
 #include "runtime/crash.h"
+#include "runtime/here.h"
 #include "runtime/nodeloop.h"
+#include "runtime/statedir.h"
 #include "runtime/store.h"
 
-#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -26,8 +27,10 @@ static struct {
     bool abandoned; /* a worker could not be stopped: everything stays until the process ends */
     lr_pool pool;
     lr_state *script;
+    lr_id root; /* of the ids of tasks: the same for the same seed */
     lr_id job, node;
     uint32_t children; /* of the script */
+    lr_member_config member; /* of a public cluster */
     lr_resource_names names;
     lr_resources capacity;
     /* failed tasks nobody looked at */
@@ -53,15 +56,6 @@ lr_id lr_session_node(void) { return session.node; }
 
 /* ---- what a node offers ----------------------------------------------------------------------------- */
 
-static int64_t gpus_found(void)
-{
-    glob_t found;
-    int64_t count = 0;
-    if (glob("/dev/nvidia[0-9]*", 0, NULL, &found) == 0) count = (int64_t)found.gl_pathc;
-    globfree(&found);
-    return count;
-}
-
 static uint64_t memory_bytes(void)
 {
     return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGE_SIZE);
@@ -75,7 +69,7 @@ static void find_capacity(lua_State *L)
         luaL_error(L, "--resources: %s", error);
     int64_t *amount = session.capacity.amount;
     amount[LR_RESOURCE_CPU] = (int64_t)session.config.workers * LR_AMOUNT_ONE;
-    if (amount[LR_RESOURCE_GPU] == 0) amount[LR_RESOURCE_GPU] = gpus_found() * LR_AMOUNT_ONE;
+    if (amount[LR_RESOURCE_GPU] == 0) amount[LR_RESOURCE_GPU] = lr_here_gpus() * LR_AMOUNT_ONE;
     if (amount[LR_RESOURCE_MEMORY] == 0) {
         /* bytes are amounts like others: refused only beyond what 62 bits hold */
         if (!lr_amount_from_double((double)memory_bytes(), &amount[LR_RESOURCE_MEMORY]))
@@ -162,15 +156,27 @@ static void share_workers(void)
     if (c->procs > 1 && !c->workers_given) c->workers = c->workers > c->procs ? c->workers / c->procs : 1;
 }
 
+/* LUARUN_CLUSTER, under plain luajit: the program's command line has seen to it. */
+static void take_environment(lua_State *L)
+{
+    char error[600];
+    const char *url = getenv("LUARUN_CLUSTER");
+    lr_config *c = &session.config;
+    if (c->by_program || c->cluster[0] || c->procs > 1 || !url || !*url) return;
+    if (!lr_config_set(c, "cluster", url, error, sizeof error)) luaL_error(L, "LUARUN_CLUSTER: %s", error);
+}
+
 /* What ids and options need, before any thread. */
 static void prepare(lua_State *L)
 {
     if (session.prepared) return;
     if (!session.configured) lr_config_init(&session.config);
+    take_environment(L);
     uint64_t seed = session.config.seed;
     if (!session.config.seed_given && getrandom(&seed, sizeof seed, 0) != sizeof seed) seed = lr_clock_ns();
     session.config.seed = seed;
-    session.job = lr_id_from_seed(seed);
+    session.root = session.job = lr_id_from_seed(seed);
+    if (session.config.joins && getrandom(&session.job, sizeof session.job, 0) != sizeof session.job) abort();
     session.node = lr_id_child(session.job, UINT64_MAX);
     share_workers();
     find_capacity(L);
@@ -184,7 +190,7 @@ static void prepare(lua_State *L)
 lr_id lr_session_next_id(lr_state *S)
 {
     if (S->current) return lr_id_child(S->current->task->id, S->current->task->children++);
-    return lr_id_child(session.job, session.children++);
+    return lr_id_child(session.root, session.children++);
 }
 
 /* ---- the other node processes ----------------------------------------------------------------------- */
@@ -218,6 +224,32 @@ static void open_cluster(lua_State *L, char secret[65])
     if (!lr_nodeloop_open_cluster(&cluster, text)) luaL_error(L, "--procs: %s", text);
 }
 
+/* In the program one line, and the end: no script can do anything about it. */
+static void refuse_public(lua_State *L, const char *text)
+{
+    if (!session.config.by_program) luaL_error(L, "--cluster: %s", text);
+    fflush(stdout);
+    fprintf(stderr, "luarun: --cluster: %s\n", text);
+    lr_nodeloop_stop();
+    _exit(EXIT_FAILURE);
+}
+
+/* Processes of its job are the agents' to start: there may always be another. */
+static bool others_may_come(void) { return true; }
+
+/* A public cluster: the job is in its tables, and its nodes connect here. */
+static void open_public_cluster(lua_State *L)
+{
+    char text[LR_CLUSTER_TEXT];
+    lr_cluster_config cluster = {.node = session.node, .job = session.job, .seed = session.config.seed,
+                                 .print = print_line, .replace = others_may_come};
+    if (!lr_state_secret(session.config.cluster, &cluster.secret, text)) refuse_public(L, text);
+    session.member.has_secret = cluster.secret.size_bytes > 0;
+    memcpy((void *)cluster.paths, (const void *)lr_worker_state_paths_noted(), sizeof cluster.paths);
+    if (!lr_nodeloop_open_cluster(&cluster, text)) refuse_public(L, text);
+    lr_secret_clear(&cluster.secret);
+}
+
 static void start_children(lua_State *L, const char *secret)
 {
     char text[LR_CHILD_TEXT];
@@ -237,18 +269,23 @@ static void start(lr_state *S, lua_State *L)
     lr_worker_state_paths(S->L);
     lr_nodeloop_config node = {.node = session.node,
                                .job = session.job,
-                               .job_name = "script",
+                               .job_name = session.config.name,
                                .capacity = session.capacity,
-                               .names = &session.names};
+                               .names = &session.names,
+                               .member = session.config.joins ? &session.member : NULL};
+    session.member = (lr_member_config){.url = session.config.cluster, .job = session.job,
+                                        .name = session.config.name, .workers = session.config.workers};
     lr_nodeloop_init(p, &node);
     lr_task_on_unseen(on_unseen);
     lr_crash_install();
     char secret[65];
-    if (session.config.procs > 1) open_cluster(L, secret);
+    if (session.config.joins) open_public_cluster(L);
+    else if (session.config.procs > 1) open_cluster(L, secret);
     if (!lr_pool_start(p, (unsigned)session.config.workers, &lr_lua_runner, message, sizeof message))
         luaL_error(L, "%s", message);
     session.started = true;
-    if (session.config.procs > 1) start_children(L, secret);
+    if (session.config.joins) lr_nodeloop_start_cluster();
+    else if (session.config.procs > 1) start_children(L, secret);
 }
 
 lr_worker *lr_session_worker(lr_state *S, lua_State *L)

@@ -11,9 +11,10 @@ static void over(lr_pool *p, lr_task *t)
     lr_task_release(t);
 }
 
-static bool may_go(const lr_task *t)
+static bool may_go(const lr_pool *p, const lr_task *t)
 {
     if (t->extra || !t->fn) return false; /* with options or inputs: it stays */
+    if (p->worker_count == 0) return true;
     uint64_t mean_ns = atomic_load_explicit(&t->fn->mean_ns, memory_order_relaxed);
     return mean_ns == 0 || mean_ns >= LR_AWAY_LEAST_NS;
 }
@@ -39,7 +40,7 @@ static size_t take_from(lr_pool *p, lr_task *(*next)(lr_pool *p, unsigned place)
     while (count < max) {
         lr_task *t = next(p, place);
         if (!t) break;
-        if (!may_go(t)) {
+        if (!may_go(p, t)) {
             lr_pool_inject(p, t, 0); /* the others of this place are most likely of its kind */
             break;
         }

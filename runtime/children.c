@@ -3,11 +3,11 @@
 #include "runtime/children.h"
 
 #include "runtime/clock.h"
+#include "runtime/process.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,8 +18,6 @@
 #define END_NS LR_NS_PER_S
 #define LOOK_NS 2000000
 #define REPLACED_MAX 1000 /* processes started again in a job: beyond this something ends them all */
-
-extern char **environ;
 
 static struct {
     pthread_mutex_t lock;
@@ -35,33 +33,16 @@ static struct {
 /* The environment with the secret and without what would have the child join something else. NULL: no memory. */
 static char **environment_with(char *secret)
 {
-    size_t count = 0, kept = 0;
-    while (environ[count])
-        count++;
-    static char follow[] = "LUARUN_FOLLOW_PARENT=1";
-    char **out = calloc(count + 3, sizeof *out);
-    for (size_t i = 0; out && i < count; i++)
-        if (strncmp(environ[i], "LUARUN_SECRET=", 14) != 0 && strncmp(environ[i], "LUARUN_CLUSTER=", 15) != 0)
-            out[kept++] = environ[i];
-    if (out) out[kept++] = secret;
-    if (out) out[kept] = follow;
-    return out;
+    static char cluster[] = "LUARUN_CLUSTER", file[] = "LUARUN_SECRET_FILE", follow[] = "LUARUN_FOLLOW_PARENT=1";
+    char *const changes[] = {secret, cluster, file, follow};
+    return lr_process_environment(changes, LR_COUNT(changes));
 }
 
 static int start_one(char *const *environment, int *pid)
 {
-    static char name[] = "luarun", option[] = "--workers", cluster[] = "--cluster", command[] = "node";
-    char *const words[] = {name, option, children.workers, cluster, children.address, command, NULL};
-    posix_spawnattr_t attributes;
-    sigset_t none;
-    posix_spawnattr_init(&attributes);
-    sigemptyset(&none);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setpgroup(&attributes, 0); /* ^C at the terminal is the script's: it ends the others */
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
-    int rc = posix_spawn(pid, "/proc/self/exe", NULL, &attributes, words, environment);
-    posix_spawnattr_destroy(&attributes);
-    return rc;
+    const char *const words[] = {"luarun", "--workers", children.workers, "--cluster", children.address, "node", NULL};
+    const lr_process_start start = {.words = words, .environment = environment, .output_fd = -1};
+    return lr_process_begin(&start, pid);
 }
 
 bool lr_children_start(unsigned count, int workers, const char *address, const char *secret, char *text,

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "runtime/config.h"
 
+#include "runtime/control_redis_url.h"
 #include "runtime/pool.h"
 #include "sched/resource.h"
 
@@ -161,16 +162,30 @@ static bool set_procs(const setting *s)
     return true;
 }
 
-static bool set_cluster(const setting *s)
+static bool is_of_a_node(const char *address)
 {
     static const char *const own[] = {"tcp://", "ipc://", "tls+tcp://"};
-    for (size_t i = 0; i < LR_COUNT(own); i++) {
-        if (strncmp(s->value, own[i], strlen(own[i])) != 0) continue;
-        if (strlen(s->value) >= LR_CLUSTER_URL_TEXT) return refuse(s, "an address shorter than this one wanted");
-        strcpy(s->config->cluster, s->value);
-        return true;
+    for (size_t i = 0; i < LR_COUNT(own); i++)
+        if (strncmp(address, own[i], strlen(own[i])) == 0) return true;
+    return false;
+}
+
+static bool set_cluster(const setting *s)
+{
+    char why[300];
+    bool of_a_node = is_of_a_node(s->value);
+    if (strlen(s->value) >= LR_CLUSTER_URL_TEXT) return refuse(s, "an address shorter than this one wanted");
+    if (!of_a_node) {
+        lr_redis_targets *targets = malloc(sizeof *targets);
+        bool parsed = targets && lr_redis_targets_parse(targets, s->value, why, sizeof why);
+        if (targets) explicit_bzero(targets, sizeof *targets);
+        if (!targets) strcpy(why, "not enough memory");
+        free(targets);
+        if (!parsed) return refuse(s, "%s", why);
     }
-    return refuse(s, "joining a cluster is not in this version (" LR_VERSION ")");
+    strcpy(s->config->cluster, s->value);
+    s->config->joins = !of_a_node;
+    return true;
 }
 
 static bool set_trace(const setting *s)
@@ -215,7 +230,8 @@ static int usable_cores(void)
 
 void lr_config_init(lr_config *config)
 {
-    *config = (lr_config){.workers = usable_cores(), .procs = 1, .max_pending = DEFAULT_MAX_PENDING};
+    *config = (lr_config){.workers = usable_cores(), .procs = 1, .max_pending = DEFAULT_MAX_PENDING,
+                          .name = "script"};
 }
 
 lr_config_kind lr_config_kind_of(const char *name)

@@ -10,7 +10,8 @@
 #include "sched/base.h"
 
 #define LR_RESOURCES_TEXT 512
-#define LR_CLUSTER_URL_TEXT 256
+#define LR_CLUSTER_URL_TEXT 2048
+#define LR_JOB_NAME_TEXT 128
 
 typedef struct lr_config {
     int workers;          /* worker threads; 0: drive only */
@@ -21,7 +22,10 @@ typedef struct lr_config {
     bool verbose;
     bool workers_given;
     int procs;            /* node processes, this one too */
-    char cluster[LR_CLUSTER_URL_TEXT]; /* the address of the node that drives, for one that serves */
+    bool joins;           /* cluster is the address of a cluster's Redis; else of a node that drives, or empty */
+    char cluster[LR_CLUSTER_URL_TEXT];
+    bool by_program;      /* read from the program's command line */
+    char name[LR_JOB_NAME_TEXT]; /* of the job, for people */
     char resources[LR_RESOURCES_TEXT]; /* "tpu=2,gpu=1": checked, in lr_resources_parse's form */
 } lr_config;
 

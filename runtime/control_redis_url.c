@@ -238,7 +238,9 @@ static bool read_target(reader *r, lr_redis_target *t, span url)
     static const struct {
         const char *scheme;
         bool (*read)(reader *r, lr_redis_target *t, span rest);
-    } forms[] = {{"redis://", read_server}, {"redis+unix://", read_socket}, {"redis+sentinel://", read_sentinels}};
+    } forms[] = {{"redis://", read_server},
+                 {"unix://", read_socket}, {"redis+unix://", read_socket},
+                 {"sentinel://", read_sentinels}, {"redis+sentinel://", read_sentinels}};
     for (size_t i = 0; i < LR_COUNT(forms); i++) {
         if (!begins(url, forms[i].scheme)) continue;
         span rest = skip(url, strlen(forms[i].scheme)), body;
@@ -249,7 +251,7 @@ static bool read_target(reader *r, lr_redis_target *t, span url)
         }
         return forms[i].read(r, t, body) && read_options(r, t, rest);
     }
-    return say(r, "redis://host:port, redis+unix:///path or redis+sentinel://host:port/name wanted");
+    return say(r, "redis://host:port, unix:///path or sentinel://host:port/name wanted");
 }
 
 /* Cuts the first address off; a comma is a border only before a scheme (Sentinels have commas of their own). */
@@ -258,7 +260,9 @@ static span next_url(span *rest)
     for (size_t i = 0; i < rest->length; i++) {
         if (rest->at[i] != ',') continue;
         span behind = skip(*rest, i + 1);
-        if (!begins(behind, "redis://") && !begins(behind, "redis+")) continue;
+        if (!begins(behind, "redis://") && !begins(behind, "redis+") && !begins(behind, "unix://") &&
+            !begins(behind, "sentinel://"))
+            continue;
         span url = {rest->at, i};
         *rest = behind;
         return url;

@@ -1,11 +1,12 @@
 /* runtime/control_redis_url.h - the addresses of a cluster's Redis servers, read from a text.
  *
  *   redis://[user[:password]@]host[:port][/database]
- *   redis+unix://[user[:password]@]/path/of/the/socket
- *   redis+sentinel://[user[:password]@]host[:port],host[:port].../name-of-the-primary[/database]
+ *   unix://[user[:password]@]/path/of/the/socket
+ *   sentinel://[user[:password]@]host[:port],host[:port].../name-of-the-primary[/database]
  *
- * each with ?cluster=NAME, ?database=N, ?sentinel_password=WORD (joined by &) behind it, and several separated by
- * commas: the shards. %41 and the like stand for bytes; an IPv6 address stands in brackets.
+ * (redis+unix:// and redis+sentinel:// mean the same), each with ?cluster=NAME, ?database=N, ?sentinel_password=WORD
+ * (joined by &) behind it, and several separated by commas: the shards. %41 and the like stand for bytes; an IPv6
+ * address stands in brackets.
  * Owns: nothing; lr_redis_targets may be copied as it is. It holds passwords: never print it.
  * Thread: any. Blocks: never. */
 #ifndef RUNTIME_CONTROL_REDIS_URL_H

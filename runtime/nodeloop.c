@@ -4,6 +4,7 @@
 #include "sched/control_memory.h"
 
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -26,19 +27,56 @@ static struct {
     message *first, *last;
     bool started, stopping, resting;
     /* the cluster: wanted before the thread starts, opened by it; under the lock */
-    const lr_cluster_config *cluster;
+    lr_cluster_config *cluster;
     char *cluster_text;
     enum { CLUSTER_NONE, CLUSTER_OPENING, CLUSTER_OPEN, CLUSTER_FAILED } cluster_state;
     pthread_cond_t cluster_changed;
     _Atomic bool cluster_starts;
     lr_bed bed;
+    int bell_fd; /* -1: the bed is slept in; else the store's connections are waited for, too, and this wakes */
     /* the node thread's alone */
     lr_node machine;
-    lr_control_memory control;
+    lr_control_memory memory;
+    lr_control *control; /* in this process's memory, or a public cluster's */
     uint64_t timer_ns;
-} loop = {.lock = PTHREAD_MUTEX_INITIALIZER, .cluster_changed = PTHREAD_COND_INITIALIZER, .timer_ns = LR_NEVER};
+} loop = {.lock = PTHREAD_MUTEX_INITIALIZER, .cluster_changed = PTHREAD_COND_INITIALIZER, .timer_ns = LR_NEVER,
+          .bell_fd = -1};
 
 static void step(const lr_event *event);
+
+/* ---- sleeping -------------------------------------------------------------------------------------- */
+
+static void ring(void)
+{
+    uint64_t one = 1;
+    if (loop.bell_fd < 0)
+        lr_bed_wake(&loop.bed);
+    else if (atomic_exchange(&loop.bed.state, 1) == -1 && write(loop.bell_fd, &one, sizeof one) < 0)
+        LR_ASSERT(errno == EAGAIN); /* it rings already */
+}
+
+/* As lr_bed_sleep, and until something comes from the store. */
+static void sleep_at_store(uint64_t deadline_ns)
+{
+    struct pollfd fds[LR_CONTROL_REDIS_FDS + 1];
+    uint32_t count = lr_member_fds(fds);
+    int32_t awake = 0;
+    uint64_t now_ns = lr_clock_ns(), wait_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0, rung;
+    if (wait_ns > 3600 * LR_NS_PER_S) wait_ns = 3600 * LR_NS_PER_S;
+    struct timespec wait = {(time_t)(wait_ns / LR_NS_PER_S), (long)(wait_ns % LR_NS_PER_S)};
+    fds[count] = (struct pollfd){.fd = loop.bell_fd, .events = POLLIN};
+    if (atomic_compare_exchange_strong(&loop.bed.state, &awake, -1)) ppoll(fds, count + 1, &wait, NULL);
+    if (read(loop.bell_fd, &rung, sizeof rung) < 0) LR_ASSERT(errno == EAGAIN);
+    atomic_exchange(&loop.bed.state, 0);
+}
+
+static void sleep_until(uint64_t deadline_ns)
+{
+    if (loop.bell_fd < 0)
+        lr_bed_sleep(&loop.bed, deadline_ns);
+    else
+        sleep_at_store(deadline_ns);
+}
 
 /* ---- actions: one function each ------------------------------------------------------------------- */
 
@@ -86,9 +124,10 @@ static void do_timer(const lr_action *a)
 
 static void do_control(const lr_action *a)
 {
-    lr_err err = lr_control_request_make(&loop.control.control, &a->request);
-    if (err == LR_ERR_NONE) return;
-    lr_control_reply reply = {.token = a->request.token, .op = a->request.op, .status = LR_CONTROL_STATUS_FULL};
+    bool kept = lr_member_keeps(&a->request);
+    if (!kept && lr_control_request_make(loop.control, &a->request) == LR_ERR_NONE) return;
+    lr_control_reply reply = {.token = a->request.token, .op = a->request.op,
+                              .status = kept ? LR_CONTROL_STATUS_OK : LR_CONTROL_STATUS_FULL};
     lr_event event = {.kind = LR_EVENT_CONTROL_REPLY, .reply = &reply};
     step(&event);
 }
@@ -175,7 +214,7 @@ static void on_reply(void *user, const lr_control_reply *reply)
 
 static void on_wake(void *user, lr_control_table table, lr_bytes key)
 {
-    (void)user; /* nobody subscribes on a single node */
+    (void)user; /* the machine subscribes to nothing */
     (void)table;
     (void)key;
 }
@@ -193,11 +232,16 @@ static void release(void *user, void *memory, size_t size_bytes)
     free(memory);
 }
 
-static bool open_machine(void)
+static bool open_memory(void)
 {
     lr_allocator allocator = {allocate, release, NULL};
     lr_control_handler handler = {on_reply, on_wake, NULL};
-    if (lr_control_memory_init(&loop.control, &allocator, CONTROL_BYTES, &handler) != LR_ERR_NONE) return false;
+    loop.control = &loop.memory.control;
+    return lr_control_memory_init(&loop.memory, &allocator, CONTROL_BYTES, &handler) == LR_ERR_NONE;
+}
+
+static void start_machine(void)
+{
     lr_node_init(&loop.machine, loop.config.names);
     lr_event start = {.kind = LR_EVENT_START};
     start.start.node = loop.config.node;
@@ -207,18 +251,43 @@ static bool open_machine(void)
     job.job.id = loop.config.job;
     job.job.name = loop.config.job_name;
     step(&job);
+}
+
+/* The tables of a public cluster in place of those in memory. */
+static bool open_member(void)
+{
+    lr_control_handler handler = {on_reply, on_wake, NULL};
+    lr_control *control = lr_member_open(loop.config.member, &handler, loop.cluster_text);
+    if (!control) return false;
+    lr_control_fini(loop.control);
+    loop.control = control;
+    loop.cluster->url = lr_member_listen();
     return true;
 }
 
-static void open_cluster(void)
+static bool open_transport(void)
 {
-    if (!loop.cluster) return;
-    bool opened = lr_cluster_open(loop.pool, loop.cluster, loop.cluster_text);
+    return lr_cluster_open(loop.pool, loop.cluster, loop.cluster_text) &&
+           (!loop.config.member || lr_member_join(lr_cluster_address(), loop.cluster_text));
+}
+
+static void tell_opened(bool opened)
+{
     pthread_mutex_lock(&loop.lock);
     loop.cluster = NULL;
     loop.cluster_state = opened ? CLUSTER_OPEN : CLUSTER_FAILED;
     pthread_cond_signal(&loop.cluster_changed);
     pthread_mutex_unlock(&loop.lock);
+}
+
+/* The store first: the machine's first words go there. */
+static void open_all(void)
+{
+    bool memory = open_memory(), joins = loop.cluster != NULL, opened = true;
+    LR_ASSERT(memory);
+    if (joins && loop.config.member) opened = open_member();
+    start_machine();
+    if (joins) tell_opened(opened && open_transport());
 }
 
 static void turn_cluster(void)
@@ -238,13 +307,14 @@ static message *take_all(bool *stopping)
     return m;
 }
 
+static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
 static void *loop_main(void *unused)
 {
     (void)unused;
     pthread_setname_np(pthread_self(), "luarun/node");
-    bool opened = open_machine(), stopping = false;
-    LR_ASSERT(opened);
-    open_cluster();
+    bool stopping = false;
+    open_all();
     while (!stopping) {
         message *m = take_all(&stopping);
         while (m) {
@@ -252,7 +322,8 @@ static void *loop_main(void *unused)
             handle(m);
             m = next;
         }
-        lr_control_turn(&loop.control.control, 0);
+        lr_member_turn();
+        lr_control_turn(loop.control, 0);
         turn_cluster();
         if (loop.timer_ns <= lr_clock_ns()) {
             lr_event tick = {.kind = LR_EVENT_TICK};
@@ -263,16 +334,20 @@ static void *loop_main(void *unused)
         bool quiet = !loop.first && !loop.stopping;
         loop.resting = quiet && loop.timer_ns == LR_NEVER;
         pthread_mutex_unlock(&loop.lock);
-        uint64_t until = lr_cluster_deadline();
-        if (quiet) lr_bed_sleep(&loop.bed, until < loop.timer_ns ? until : loop.timer_ns);
+        uint64_t until = earlier(earlier(lr_cluster_deadline(), lr_member_deadline()), loop.timer_ns);
+        if (quiet) sleep_until(until);
     }
+    lr_member_leave();
     lr_cluster_close();
     lr_event end = {.kind = LR_EVENT_JOB_END};
     end.job.id = loop.config.job;
     end.job.end_status = "ok";
     step(&end);
-    lr_control_turn(&loop.control.control, 0);
-    lr_control_fini(&loop.control.control);
+    lr_control_turn(loop.control, 0);
+    if (lr_member_is_open())
+        lr_member_close();
+    else
+        lr_control_fini(loop.control);
     return NULL;
 }
 
@@ -307,7 +382,7 @@ static void post_text(lr_event_kind kind, lr_task *t, const lr_event *more, char
     loop.last = m;
     if (!loop.started) start_thread();
     pthread_mutex_unlock(&loop.lock);
-    lr_bed_wake(&loop.bed);
+    ring();
 }
 
 static void post(lr_event_kind kind, lr_task *t, const lr_event *more)
@@ -365,8 +440,6 @@ void lr_nodeloop_init(lr_pool *pool, const lr_nodeloop_config *config)
     pool->machine_rests = rests;
 }
 
-static void ring(void) { lr_bed_wake(&loop.bed); }
-
 bool lr_nodeloop_open_cluster(const lr_cluster_config *config, char text[LR_CLUSTER_TEXT])
 {
     lr_cluster_config own = *config;
@@ -376,6 +449,7 @@ bool lr_nodeloop_open_cluster(const lr_cluster_config *config, char text[LR_CLUS
     loop.cluster = &own;
     loop.cluster_text = text;
     loop.cluster_state = CLUSTER_OPENING;
+    if (loop.config.member) loop.bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     start_thread();
     while (loop.cluster_state == CLUSTER_OPENING)
         pthread_cond_wait(&loop.cluster_changed, &loop.lock);
@@ -397,7 +471,7 @@ void lr_nodeloop_stop(void)
     loop.stopping = true;
     pthread_mutex_unlock(&loop.lock);
     if (!was_started) return;
-    lr_bed_wake(&loop.bed);
+    ring();
     pthread_join(loop.thread, NULL);
     bool stopping;
     for (message *m = take_all(&stopping), *next; m; m = next) {
@@ -408,6 +482,8 @@ void lr_nodeloop_stop(void)
     }
     pthread_mutex_lock(&loop.lock);
     loop.started = loop.stopping = false;
+    if (loop.bell_fd >= 0) close(loop.bell_fd);
+    loop.bell_fd = -1;
     pthread_mutex_unlock(&loop.lock);
 }
 

@@ -113,7 +113,8 @@ check.test("plain luajit: refusals of lr.init", function()
   refused("lr.init { store_bytes = 'x' }",
     at .. "store-bytes: a size in bytes (500000000, 512K, 64M, 2G) wanted, 'x' given")
   refused("lr.init { nope = 1 }", at .. "unknown option 'nope'")
-  refused("lr.init { cluster = 'redis://x' }", at .. "cluster: joining a cluster is not in this version (0.1.0)")
+  refused("lr.init { cluster = 'http://x' }",
+    at .. "cluster: redis://host:port, unix:///path or sentinel://host:port/name wanted")
   refused("lr.init { trace = 'x' }", at .. "trace: the timeline is not in this version (0.1.0)")
   refused("lr.init { verbose = 'x' }", at .. "verbose: true or false wanted, 'x' given")
   refused("lr.init { 5 }", at .. "unknown option '1'")

@@ -127,22 +127,32 @@ check.test("--procs", function()
   prints({ "--procs", "2" }, "print 'ok'", "ok") -- without a task none is started
 end)
 
-check.test("--cluster and LUARUN_CLUSTER are not built yet", function()
-  refused({ "--cluster", "redis://127.0.0.1:6379", "-e", "" },
-    "luarun: --cluster: joining a cluster is not in this version (0.1.0)")
-  local words = "luarun: LUARUN_CLUSTER: joining a cluster is not in this version (0.1.0); unset it"
-  refused({ "-e", "", env = { LUARUN_CLUSTER = "redis://127.0.0.1" } }, words)
+check.test("--cluster and LUARUN_CLUSTER", function()
+  prints({ "--cluster", "redis://127.0.0.1:1" }, "print 'ok'", "ok") -- without a task nobody is asked
+  local wanted = "redis://host:port, unix:///path or sentinel://host:port/name wanted"
+  refused({ "--cluster", "http://x", "-e", "" }, "luarun: --cluster: " .. wanted)
+  refused({ "-e", "", env = { LUARUN_CLUSTER = "http://x" } }, "luarun: LUARUN_CLUSTER: cluster: " .. wanted)
+  refused({ "--cluster", "redis://127.0.0.1:6379x", "-e", "" },
+    "luarun: --cluster: '127.0.0.1:6379x' is no host or host:port")
+  refused({ "--cluster", "redis://h?cluster=a/b", "-e", "" },
+    "luarun: --cluster: cluster: 1 to 32 letters, digits, _ - . wanted, 'a/b' given")
+  refused({ "--cluster", "redis://" .. ("x"):rep(3000), "-e", "" },
+    "luarun: --cluster: an address shorter than this one wanted")
+  refused({ "--cluster", "redis://127.0.0.1:1", "--procs", "2", "-e", "" },
+    "luarun: --cluster and --procs exclude each other: the cluster's nodes have processes of their own")
+  prints({ "--procs", "2", env = { LUARUN_CLUSTER = "redis://127.0.0.1:1" } }, "print 'ok'", "ok")
   prints({ env = { LUARUN_CLUSTER = "" } }, "print 'ok'", "ok")
-  prints({ "-E", env = { LUARUN_CLUSTER = "redis://127.0.0.1" } }, "print 'ok'", "ok")
+  prints({ "-E", env = { LUARUN_CLUSTER = "http://x" } }, "print 'ok'", "ok")
 end)
 
 check.test("node", function()
   refused({ "node" },
-    "luarun: node: --cluster ADDRESS wanted: the node that drives, as in --cluster tcp://127.0.0.1:4000")
+    "luarun: node: --cluster URL wanted: the cluster's Redis, as in --cluster redis://127.0.0.1:6379")
   refused({ "node", "--cluster", "tcp://127.0.0.1:1", "script.lua" },
     "luarun: node: no argument wanted, 'script.lua' given")
   refused({ "--cluster", "tcp://127.0.0.1:1", "-e", "" },
-    "luarun: --cluster: a script cannot join another's cluster in this version (0.1.0)")
+    "luarun: --cluster: a script joins a cluster by the address of its Redis (redis://host:port); tcp://127.0.0.1:1 is "
+    .. "a node's")
   local r = kit.run { "node", "--cluster", "tcp://127.0.0.1:1" } -- nobody listens there
   check.eq({ r.out, r.status }, { "", 1 })
   check.ok(r.err:find("^luarun: node: [^\n]*tcp://127%.0%.0%.1:1[^\n]*\n$"), r.err)
@@ -202,7 +212,7 @@ check.test("a mistake in a later option: nothing has run", function()
 end)
 
 check.test("commands are not built yet", function()
-  for _, name in ipairs { "up", "down", "console", "status", "list", "explain", "replay", "timeline", "logs",
+  for _, name in ipairs { "console", "explain", "replay", "timeline", "logs",
     "profile", "memory", "doctor" } do
     refused({ name, "--json" },
       ("luarun: '%s' is not in this version (a script of that name is run as ./%s)"):format(name, name))

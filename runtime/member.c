@@ -1,0 +1,229 @@
+#include "runtime/member.h"
+
+#include "runtime/lease.h"
+#include "runtime/statedir.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#define MS 1000000ull
+#define AWAIT_NS (5 * LR_NS_PER_S)
+#define CLOSE_NS (500 * MS)
+#define HISTORY_LIMIT 1000u
+#define TOKEN_NODES (0xc1ull << 56)
+#define TOKEN_CLOSE (0xc2ull << 56)
+
+static struct {
+    lr_member_config config;
+    lr_control *control;
+    lr_control_handler handler;
+    lr_row row;
+    char address[300], listen[LR_REACH_TEXT];
+    lr_lease lease;
+    bool quiet, closed_answered;
+    unsigned nodes, others; /* registered: of this version, of another */
+    char other[32];
+} member;
+
+static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static void say(const char *format, ...)
+{
+    char line[700];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(line, sizeof line, format, list);
+    va_end(list);
+    fprintf(stderr, "luarun: %s\n", line);
+}
+
+/* ---- who is there: asked once, to warn ---------------------------------------------------------------- */
+
+static void ask_nodes(uint64_t cursor)
+{
+    lr_control_request r = {.token = TOKEN_NODES, .op = LR_CONTROL_SCAN, .table = LR_CONTROL_TABLE_NODE,
+                            .cursor = cursor};
+    if (lr_control_request_make(member.control, &r) != LR_ERR_NONE) member.nodes = 1; /* no warning, then */
+}
+
+static void warn(void)
+{
+    if (member.others > 0)
+        say("%u of the cluster's %u nodes are of luarun %s, this is %s: they take no part in this job", member.others,
+            member.others + member.nodes, member.other, LR_VERSION);
+    else if (member.nodes == 0 && member.config.workers == 0)
+        say("no node is registered in this cluster, and this one has no workers: tasks wait for one "
+            "(luarun node --cluster ...)");
+}
+
+static void on_nodes(const lr_control_reply *reply)
+{
+    char version[32];
+    for (uint32_t i = 0; i < reply->count; i++) {
+        if (!lr_row_field(reply->rows[i].value, "version", version, sizeof version)) continue;
+        if (strcmp(version, LR_VERSION) == 0) {
+            member.nodes++;
+            continue;
+        }
+        member.others++;
+        snprintf(member.other, sizeof member.other, "%s", version);
+    }
+    if (reply->cursor)
+        ask_nodes(reply->cursor);
+    else if (reply->status == LR_CONTROL_STATUS_OK)
+        warn();
+}
+
+/* ---- the store ------------------------------------------------------------------------------------------ */
+
+static void on_reply(void *user, const lr_control_reply *reply)
+{
+    (void)user;
+    if (lr_lease_reply(&member.lease, reply)) return;
+    if (reply->token == TOKEN_NODES)
+        on_nodes(reply);
+    else if (reply->token == TOKEN_CLOSE)
+        member.closed_answered = true;
+    else if (reply->token != LR_LEASE_TOKEN)
+        member.handler.on_reply(member.handler.user, reply);
+}
+
+static void on_wake(void *user, lr_control_table table, lr_bytes key)
+{
+    (void)user;
+    member.handler.on_wake(member.handler.user, table, key);
+}
+
+static void on_status(void *user, const char *line)
+{
+    (void)user;
+    if (!member.quiet) say("--cluster: %s", line);
+}
+
+lr_control *lr_member_open(const lr_member_config *config, const lr_control_handler *handler, char text[LR_MEMBER_TEXT])
+{
+    lr_control_redis_config redis;
+    const lr_control_handler own = {on_reply, on_wake, NULL};
+    member.config = *config;
+    member.handler = *handler;
+    member.quiet = true;
+    member.nodes = member.others = 0;
+    lr_control_redis_config_init(&redis, config->url);
+    redis.on_status = on_status;
+    lr_control *control = lr_control_redis_open(&redis, &own, text, LR_MEMBER_TEXT);
+    if (!control) return NULL;
+    bool ready = lr_control_redis_await(control, AWAIT_NS) == LR_CONTROL_REDIS_READY;
+    bool loopback = lr_reach_url(control, member.listen);
+    if (ready && (loopback || config->has_secret)) return member.control = control;
+    if (!ready)
+        lr_control_redis_status(control, text, LR_MEMBER_TEXT);
+    else
+        snprintf(text, LR_MEMBER_TEXT, "%s", lr_state_needs_secret);
+    lr_control_fini(control);
+    return NULL;
+}
+
+const char *lr_member_listen(void) { return member.listen; }
+bool lr_member_is_open(void) { return member.control != NULL; }
+
+/* ---- the row -------------------------------------------------------------------------------------------- */
+
+static size_t write_row(void *user, char text[LR_ROW_MAX])
+{
+    (void)user;
+    return lr_row_write_job(&member.row, text);
+}
+
+static void on_lost(void *user)
+{
+    (void)user;
+    say("--cluster: this job's row was gone: it was taken for dead, or Redis has lost it; it is written again");
+}
+
+bool lr_member_join(const char *address, char text[LR_MEMBER_TEXT])
+{
+    uint64_t now_ns = lr_clock_ns(), give_up_ns = now_ns + AWAIT_NS;
+    snprintf(member.address, sizeof member.address, "%s", address);
+    lr_here_find(&member.row.here);
+    member.row.since_ms = lr_here_wall_ms();
+    member.row.lease_ms = LR_LEASE_NS / MS;
+    member.row.workers = member.config.workers;
+    member.row.address = member.address;
+    member.row.name = member.config.name;
+    member.lease = (lr_lease){.control = member.control, .table = LR_CONTROL_TABLE_JOB, .key = member.config.job,
+                              .owner = member.config.job, .lease_ns = LR_LEASE_NS, .write = write_row, .lost = on_lost};
+    lr_lease_begin(&member.lease);
+    ask_nodes(0);
+    while (!member.lease.held && member.lease.status != LR_CONTROL_STATUS_FULL && now_ns < give_up_ns) {
+        lr_lease_turn(&member.lease, now_ns);
+        lr_control_turn(member.control, 50 * MS);
+        now_ns = lr_clock_ns();
+    }
+    member.quiet = false;
+    if (member.lease.held) return true;
+    lr_control_redis_status(member.control, text, LR_MEMBER_TEXT);
+    size_t n = strlen(text);
+    snprintf(text + n, LR_MEMBER_TEXT - n, "%s", member.lease.status == LR_CONTROL_STATUS_FULL
+                                                     ? "; this job cannot register" : ": no answer in time");
+    return false;
+}
+
+bool lr_member_keeps(const lr_control_request *request)
+{
+    if (!member.control) return false;
+    bool of_node = request->table == LR_CONTROL_TABLE_NODE && request->op == LR_CONTROL_PUT;
+    bool writes = request->op == LR_CONTROL_PUT || request->op == LR_CONTROL_APPEND;
+    return of_node || (request->table == LR_CONTROL_TABLE_JOB && writes);
+}
+
+/* ---- turns ---------------------------------------------------------------------------------------------- */
+
+void lr_member_turn(void)
+{
+    if (member.control) lr_lease_turn(&member.lease, lr_clock_ns());
+}
+
+uint64_t lr_member_deadline(void)
+{
+    if (!member.control) return LR_NEVER;
+    uint64_t store_ns = lr_control_redis_deadline(member.control), lease_ns = lr_lease_deadline(&member.lease);
+    return store_ns < lease_ns ? store_ns : lease_ns;
+}
+
+uint32_t lr_member_fds(struct pollfd *fds) { return member.control ? lr_control_redis_fds(member.control, fds) : 0; }
+
+static void write_history(void)
+{
+    char text[LR_ROW_MAX], id[LR_ID_TEXT];
+    lr_id_format(member.config.job, id);
+    int n = snprintf(text, sizeof text, "1 job=%s ended=%llu since=%llu user=%s status=ok name=%.200s", id,
+                     (unsigned long long)lr_here_wall_ms(), (unsigned long long)member.row.since_ms,
+                     member.row.here.user, member.config.name);
+    lr_control_request r = {.token = LR_LEASE_TOKEN, .op = LR_CONTROL_APPEND, .table = LR_CONTROL_TABLE_JOB,
+                            .key = lr_bytes_of("history", 7), .value = lr_bytes_of(text, (size_t)n),
+                            .limit = HISTORY_LIMIT};
+    lr_err err = lr_control_request_make(member.control, &r);
+    (void)err; /* a line less */
+}
+
+void lr_member_leave(void)
+{
+    if (!member.control) return;
+    member.quiet = true;
+    lr_lease_end(&member.lease);
+    write_history();
+    lr_control_turn(member.control, 0);
+}
+
+void lr_member_close(void)
+{
+    if (!member.control) return;
+    uint64_t give_up_ns = lr_clock_ns() + CLOSE_NS;
+    bool ready = lr_control_redis_state_of(member.control) == LR_CONTROL_REDIS_READY;
+    lr_control_request last = {.token = TOKEN_CLOSE, .op = LR_CONTROL_DELETE_OWNED, .owner = member.config.job};
+    member.closed_answered = !ready || lr_control_request_make(member.control, &last) != LR_ERR_NONE;
+    while (!member.closed_answered && lr_clock_ns() < give_up_ns)
+        lr_control_turn(member.control, 10 * MS);
+    lr_control_fini(member.control);
+    member.control = NULL;
+}

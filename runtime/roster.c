@@ -1,0 +1,239 @@
+#include "runtime/roster.h"
+
+#include "runtime/lease.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define READ_NS (LR_LEASE_NS / 3)
+#define ROWS_PER_S 16
+#define SLACK_NS (LR_NS_PER_S / 2) /* a renewal may be a little late */
+#define HISTORY_LIMIT 1000u
+
+enum { ASK_SUBSCRIBE = 1, ASK_SCAN, ASK_CLAIM, ASK_DELETE };
+
+static bool ask(lr_roster *r, int what, lr_control_request *request)
+{
+    request->token = r->tokens | (uint64_t)what;
+    request->table = r->table;
+    return lr_control_request_make(r->control, request) == LR_ERR_NONE;
+}
+
+void lr_roster_begin(lr_roster *r)
+{
+    r->entries = NULL;
+    r->count = r->room = 0;
+    r->round = r->cursor = r->next_ns = r->believe_ns = 0;
+    r->reading = r->again = r->read = r->subscribed = false;
+    r->connections_seen = r->connections(r->control);
+}
+
+static void scan(lr_roster *r)
+{
+    lr_control_request request = {.op = LR_CONTROL_SCAN, .cursor = r->cursor};
+    r->reading = ask(r, ASK_SCAN, &request);
+}
+
+static uint64_t pause_ns(const lr_roster *r)
+{
+    uint64_t long_ns = r->count * (LR_NS_PER_S / ROWS_PER_S);
+    return long_ns > READ_NS ? long_ns : READ_NS;
+}
+
+static void free_entry(lr_roster *r, size_t index)
+{
+    free(r->entries[index]);
+    r->entries[index] = r->entries[--r->count];
+}
+
+/* The store was away: nobody could renew. */
+static void forgive(lr_roster *r, uint64_t now_ns)
+{
+    uint64_t connections = r->connections(r->control);
+    if (connections == r->connections_seen) return;
+    if (r->connections_seen > 0) r->believe_ns = now_ns + LR_LEASE_NS;
+    r->connections_seen = connections;
+    for (size_t i = 0; i < r->count; i++)
+        r->entries[i]->since_ns = now_ns;
+}
+
+static void claim(lr_roster *r, lr_roster_entry *e)
+{
+    char text[LR_ROW_MAX];
+    size_t size = lr_row_write_swept(text);
+    lr_control_request request = {.op = LR_CONTROL_COMPARE_AND_SET, .key = lr_bytes_of_id(&e->key),
+                                  .value = lr_bytes_of(text, size), .version = e->version, .notify = true};
+    if (r->table == LR_CONTROL_TABLE_JOB) request.owner = e->key;
+    request.token = r->tokens | ASK_CLAIM;
+    e->claiming = ask(r, ASK_CLAIM, &request);
+}
+
+static void claim_expired(lr_roster *r, uint64_t now_ns)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        lr_roster_entry *e = r->entries[i];
+        if (e->claiming || now_ns - e->since_ns < e->lease_ns + SLACK_NS) continue;
+        claim(r, e);
+        return; /* the answer names no key: one at a time */
+    }
+}
+
+static bool is_claiming(const lr_roster *r)
+{
+    for (size_t i = 0; i < r->count; i++)
+        if (r->entries[i]->claiming) return true;
+    return false;
+}
+
+void lr_roster_turn(lr_roster *r, uint64_t now_ns)
+{
+    if (r->reading || now_ns < r->next_ns) return;
+    if (r->subscribes && !r->subscribed) {
+        lr_control_request request = {.op = LR_CONTROL_SUBSCRIBE};
+        r->subscribed = ask(r, ASK_SUBSCRIBE, &request);
+    }
+    forgive(r, now_ns);
+    if (!is_claiming(r)) claim_expired(r, now_ns);
+    r->round++;
+    r->cursor = 0;
+    r->again = false;
+    r->next_ns = now_ns + pause_ns(r);
+    scan(r);
+}
+
+uint64_t lr_roster_deadline(const lr_roster *r) { return r->reading ? LR_NEVER : r->next_ns; }
+
+static lr_roster_entry *find(const lr_roster *r, lr_id key)
+{
+    for (size_t i = 0; i < r->count; i++)
+        if (lr_id_equal(r->entries[i]->key, key)) return r->entries[i];
+    return NULL;
+}
+
+static lr_roster_entry *add(lr_roster *r, lr_id key)
+{
+    if (r->count == r->room) {
+        size_t room = r->room ? 2 * r->room : 16;
+        lr_roster_entry **more = realloc(r->entries, room * sizeof(lr_roster_entry *));
+        if (!more) return NULL;
+        r->entries = more;
+        r->room = room;
+    }
+    lr_roster_entry *e = calloc(1, sizeof *e);
+    if (!e) return NULL;
+    e->key = key;
+    return r->entries[r->count++] = e;
+}
+
+static void take_row(lr_roster *r, const lr_control_row *row, uint64_t now_ns)
+{
+    lr_id key;
+    if (row->key.size_bytes != sizeof key) return; /* none of ours */
+    memcpy(&key, row->key.at, sizeof key);
+    lr_roster_entry *e = find(r, key);
+    bool is_new = !e;
+    if (!e) e = add(r, key);
+    if (!e) return;
+    e->round = r->round;
+    if (e->version != row->version) {
+        e->version = row->version;
+        e->since_ns = now_ns;
+        e->lease_ns = lr_row_number(row->value, "lease", LR_LEASE_NS / 1000000) * 1000000;
+    }
+    bool swept = lr_row_is_swept(row->value), was_told = !is_new && !e->swept;
+    e->swept = swept;
+    if (swept && was_told) r->handler.on_gone(r->handler.user, e);
+    if (!swept && !was_told) r->handler.on_row(r->handler.user, e, row->value);
+}
+
+static void end_reading(lr_roster *r)
+{
+    bool believes = lr_clock_ns() >= r->believe_ns;
+    for (size_t i = 0; i < r->count;) {
+        lr_roster_entry *e = r->entries[i];
+        if (e->round == r->round || e->claiming || !believes) {
+            i++;
+            continue;
+        }
+        if (!e->swept) r->handler.on_gone(r->handler.user, e);
+        free_entry(r, i);
+    }
+    r->read = true;
+    r->reading = false;
+    if (r->again) r->next_ns = 0;
+}
+
+static void on_scan(lr_roster *r, const lr_control_reply *reply)
+{
+    uint64_t now_ns = lr_clock_ns();
+    forgive(r, now_ns); /* it may have been asked before the store was away */
+    if (reply->status != LR_CONTROL_STATUS_OK) { /* what is there is not known: nobody is gone */
+        r->reading = false;
+        return;
+    }
+    for (uint32_t i = 0; i < reply->count; i++)
+        take_row(r, &reply->rows[i], now_ns);
+    r->cursor = reply->cursor;
+    if (r->cursor)
+        scan(r);
+    else
+        end_reading(r);
+}
+
+static void tell_history(lr_roster *r, lr_id key)
+{
+    char text[LR_ROW_MAX], id[LR_ID_TEXT];
+    lr_id_format(key, id);
+    int n = snprintf(text, sizeof text, "1 job=%s ended=%llu status=lost", id, (unsigned long long)lr_here_wall_ms());
+    lr_control_request request = {.op = LR_CONTROL_APPEND, .key = lr_bytes_of("history", 7),
+                                  .value = lr_bytes_of(text, (size_t)n), .limit = HISTORY_LIMIT};
+    ask(r, ASK_DELETE, &request);
+}
+
+static void on_claim(lr_roster *r, const lr_control_reply *reply)
+{
+    lr_roster_entry *e = NULL;
+    for (size_t i = 0; i < r->count && !e; i++)
+        if (r->entries[i]->claiming) e = r->entries[i];
+    if (!e) return;
+    e->claiming = false;
+    if (reply->status != LR_CONTROL_STATUS_OK) return; /* it lives, or another was first: the next reading shows */
+    bool owns = r->table == LR_CONTROL_TABLE_JOB;
+    lr_control_request request = {.op = owns ? LR_CONTROL_DELETE_OWNED : LR_CONTROL_DELETE, .owner = e->key,
+                                  .key = lr_bytes_of_id(&e->key), .notify = true};
+    ask(r, ASK_DELETE, &request);
+    if (owns) tell_history(r, e->key);
+    if (!e->swept) r->handler.on_gone(r->handler.user, e);
+    e->swept = true;
+    if (r->handler.on_swept) r->handler.on_swept(r->handler.user, e->key);
+    r->next_ns = 0;
+}
+
+bool lr_roster_reply(lr_roster *r, const lr_control_reply *reply)
+{
+    if ((reply->token & ~0xffull) != r->tokens) return false;
+    switch (reply->token & 0xff) {
+    case ASK_SCAN: on_scan(r, reply); break;
+    case ASK_CLAIM: on_claim(r, reply); break;
+    case ASK_SUBSCRIBE: r->subscribed = reply->status == LR_CONTROL_STATUS_OK; break;
+    default: break;
+    }
+    return true;
+}
+
+void lr_roster_wake(lr_roster *r, lr_control_table table)
+{
+    if (table != r->table) return;
+    if (r->reading)
+        r->again = true; /* the reading may have passed by what changed */
+    else
+        r->next_ns = 0;
+}
+
+void lr_roster_end(lr_roster *r)
+{
+    while (r->count > 0)
+        free_entry(r, r->count - 1);
+    free(r->entries);
+    r->entries = NULL;
+}

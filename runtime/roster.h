@@ -1,0 +1,60 @@
+/* runtime/roster.h - a table of leased rows (runtime/lease.h), watched: who came, who is gone, who has died.
+ *
+ * It subscribes, reads the whole table, and reads it again when woken and every third of a lease: wake-ups may be
+ * lost. A row whose version stays the same for its lease has no living owner. Only time during which the store
+ * answered counts, and only this process's clock: those of other machines may be wrong. Who sees it first claims it by
+ * compare-and-set (the row then says `swept`); the claimer deletes it and all that its key owns, and says so in the
+ * history. A claimer that dies leaves a row that expires like any other.
+ *
+ * Tables of many rows are read less often, so that a thousand nodes that watch each other do not fill the store with
+ * reading: a reading for each 16 rows and second.
+ * Owns: its entries. Thread: the store's. Blocks: never. */
+#ifndef RUNTIME_ROSTER_H
+#define RUNTIME_ROSTER_H
+
+#include "runtime/clock.h"
+#include "runtime/row.h"
+
+typedef struct lr_roster_entry {
+    lr_id key;
+    uint64_t version, since_ns; /* the version, and since when it was seen */
+    uint64_t lease_ns;
+    uint64_t round;             /* the last reading that had it */
+    bool swept;                 /* not told of (any more) */
+    bool claiming;
+    void *user;                 /* the watcher's */
+} lr_roster_entry;
+
+typedef struct lr_roster_handler {
+    void (*on_row)(void *user, lr_roster_entry *entry, lr_bytes row); /* a new one; the row lasts until it returns */
+    void (*on_gone)(void *user, lr_roster_entry *entry);
+    void (*on_swept)(void *user, lr_id key); /* by us; may be NULL */
+    void *user;
+} lr_roster_handler;
+
+typedef struct lr_roster {
+    lr_control *control;
+    lr_control_table table;
+    uint64_t tokens;   /* base of its tokens: LR_ROSTER_TOKEN and a byte of the watcher's choice */
+    bool subscribes;
+    lr_roster_handler handler;
+    uint64_t (*connections)(const lr_control *control); /* a larger number: the store was away */
+    lr_roster_entry **entries;
+    size_t count, room;
+    uint64_t round, next_ns, cursor, connections_seen;
+    uint64_t believe_ns; /* until then nobody is gone: the store may be a new one, which owners fill again */
+    bool reading, again, subscribed;
+    bool read;         /* the whole table, once */
+} lr_roster;
+
+#define LR_ROSTER_TOKEN(byte) (0xb0ull << 56 | (uint64_t)(byte) << 48)
+
+/* control, table, tokens, subscribes, handler and connections are set. */
+void lr_roster_begin(lr_roster *roster);
+void lr_roster_turn(lr_roster *roster, uint64_t now_ns);
+uint64_t lr_roster_deadline(const lr_roster *roster);
+bool lr_roster_reply(lr_roster *roster, const lr_control_reply *reply);
+void lr_roster_wake(lr_roster *roster, lr_control_table table);
+void lr_roster_end(lr_roster *roster);
+
+#endif

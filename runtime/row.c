@@ -1,0 +1,91 @@
+#include "runtime/row.h"
+
+#include "sched/text.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static void number(lr_text *t, const char *field, uint64_t n)
+{
+    lr_text_string(t, field);
+    lr_text_u64(t, n);
+}
+
+static void word(lr_text *t, const char *field, const char *text)
+{
+    lr_text_string(t, field);
+    lr_text_string(t, text);
+}
+
+static lr_text begin(const lr_row *row, char text[LR_ROW_MAX])
+{
+    lr_text t = lr_text_of(text, LR_ROW_MAX);
+    number(&t, "1 since=", row->since_ms);
+    number(&t, " renewed=", lr_here_wall_ms());
+    number(&t, " lease=", row->lease_ms);
+    word(&t, " version=", LR_VERSION);
+    number(&t, " pid=", (uint64_t)getpid());
+    word(&t, " host=", row->here.host);
+    word(&t, " user=", row->here.user);
+    word(&t, " loopback=", row->here.loopback);
+    number(&t, " workers=", (uint64_t)row->workers);
+    return t;
+}
+
+static size_t end(lr_text *t, const char *field, const char *free_text)
+{
+    lr_text_string(t, field);
+    lr_text_line(t, free_text, strlen(free_text));
+    return t->needed_bytes < LR_ROW_MAX ? t->needed_bytes : LR_ROW_MAX - 1;
+}
+
+size_t lr_row_write_node(const lr_row *row, char text[LR_ROW_MAX])
+{
+    lr_text t = begin(row, text);
+    number(&t, " jobs=", row->jobs);
+    return end(&t, " offers=", row->offers);
+}
+
+size_t lr_row_write_job(const lr_row *row, char text[LR_ROW_MAX])
+{
+    lr_text t = begin(row, text);
+    word(&t, " address=", row->address);
+    return end(&t, " name=", row->name);
+}
+
+size_t lr_row_write_swept(char text[LR_ROW_MAX])
+{
+    return (size_t)snprintf(text, LR_ROW_MAX, "1 swept=%llu", (unsigned long long)lr_here_wall_ms());
+}
+
+static bool is_last(const char *field) { return strcmp(field, "name") == 0 || strcmp(field, "offers") == 0; }
+
+bool lr_row_field(lr_bytes row, const char *field, char *out, size_t out_bytes)
+{
+    const char *at = row.at, *limit = at + row.size_bytes;
+    size_t length = strlen(field);
+    out[0] = 0;
+    while (at < limit && (at = memchr(at, ' ', (size_t)(limit - at)))) {
+        at++;
+        if ((size_t)(limit - at) <= length || memcmp(at, field, length) != 0 || at[length] != '=') continue;
+        const char *value = at + length + 1, *stop = limit;
+        if (!is_last(field)) stop = memchr(value, ' ', (size_t)(limit - value));
+        if (!stop) stop = limit;
+        size_t n = (size_t)(stop - value) < out_bytes ? (size_t)(stop - value) : out_bytes - 1;
+        memcpy(out, value, n);
+        out[n] = 0;
+        return true;
+    }
+    return false;
+}
+
+uint64_t lr_row_number(lr_bytes row, const char *field, uint64_t otherwise)
+{
+    char text[24], *stop;
+    if (!lr_row_field(row, field, text, sizeof text) || text[0] < '0' || text[0] > '9') return otherwise;
+    uint64_t n = strtoull(text, &stop, 10);
+    return *stop ? otherwise : n;
+}
+
+bool lr_row_is_swept(lr_bytes row) { return row.size_bytes > 8 && memcmp(row.at, "1 swept=", 8) == 0; }
