@@ -14,6 +14,8 @@
 static const char help[] =
     "usage: luarun [options] script.lua [args]     run a script on this machine\n"
     "       luarun [options] -e 'chunk' | -        run a chunk; standard input\n"
+    "       luarun [options]                       the console, where standard input is a terminal\n"
+    "       luarun [options] console               the console, whatever standard input is\n"
     "       luarun up | down | status | list WHAT  a cluster: start, end, look at it (luarun up --help)\n"
     "       luarun [options] node --cluster URL    one node of a cluster, in the foreground\n"
     "\n"
@@ -21,6 +23,7 @@ static const char help[] =
     "  -e chunk           run the string chunk\n"
     "  -l name            require the library name\n"
     "  -j cmd, -O[opt]    LuaJIT's control commands and optimization flags, for the script's own state\n"
+    "  -i                 the console after the script or the chunk\n"
     "  -v                 show version information\n"
     "  -E                 ignore environment variables\n"
     "  --                 stop handling options\n"
@@ -39,8 +42,7 @@ static const char help[] =
     "  --version, --help\n";
 
 /* Named in the documentation, absent from this version: a clear word instead of a missing file. */
-static const char *const commands[] = {"console", "explain", "replay", "logs",
-                                       "timeline", "profile", "memory", "doctor"};
+static const char *const commands[] = {"explain", "replay", "logs", "timeline", "profile", "memory", "doctor"};
 
 void lr_cli_complain(const char *format, ...)
 {
@@ -146,7 +148,7 @@ static lr_cli_next read_short(lr_cli *cli, int *index)
         if (cli->argv[++*index]) return LR_CLI_RUN;
         lr_cli_complain("-%c wants a value" HINT, letter);
         return LR_CLI_FAILED;
-    case 'i': lr_cli_complain("the console (-i) is not in this version"); return LR_CLI_FAILED;
+    case 'i': cli->console = true; return LR_CLI_RUN;
     case 'b': lr_cli_complain("-b is not in this program: luajit -b writes bytecode"); return LR_CLI_FAILED;
     default: lr_cli_complain("unknown option '%.60s'" HINT, word); return LR_CLI_FAILED;
     }
@@ -183,19 +185,35 @@ static lr_cli_next take_environment(lr_cli *cli)
     return LR_CLI_FAILED;
 }
 
-static lr_cli_next check_node(lr_cli *cli)
+/* Options may stand behind a command that is no script too. */
+static lr_cli_next read_options_behind(lr_cli *cli)
 {
-    int last = cli->script + 1;
-    for (; last < cli->argc; last++) { /* options may stand behind the command too */
+    for (int last = cli->script + 1; last < cli->argc; last++) {
         if (strncmp(cli->argv[last], "--", 2) != 0) {
-            lr_cli_complain("node: no argument wanted, '%.60s' given", cli->argv[last]);
+            lr_cli_complain("%s: no argument wanted, '%.60s' given", cli->argv[cli->script], cli->argv[last]);
             return LR_CLI_FAILED;
         }
         lr_cli_next next = read_long(cli, &last);
         if (next != LR_CLI_RUN) return next;
     }
+    return LR_CLI_RUN;
+}
+
+/* The console, on a cluster of this process or, as a script would (check_cluster), on the one it joins. */
+static lr_cli_next check_console_command(lr_cli *cli)
+{
+    lr_cli_next next = read_options_behind(cli);
+    cli->console = true;
+    cli->script = cli->argc; /* nothing is to be run before it */
+    return next;
+}
+
+static lr_cli_next check_node(lr_cli *cli)
+{
+    lr_cli_next next = read_options_behind(cli);
+    if (next != LR_CLI_RUN) return next;
     cli->serves = true;
-    lr_cli_next next = take_environment(cli);
+    next = take_environment(cli);
     if (next != LR_CLI_RUN || cli->config.cluster[0]) return next;
     lr_cli_complain("node: --cluster URL wanted: the cluster's Redis, as in --cluster redis://127.0.0.1:6379");
     return LR_CLI_FAILED;
@@ -210,6 +228,7 @@ static lr_cli_next check_command(lr_cli *cli)
         cli->command = word;
         return take_environment(cli);
     }
+    if (strcmp(word, "console") == 0) return check_console_command(cli);
     for (size_t i = 0; i < LR_COUNT(commands); i++) {
         if (strcmp(word, commands[i]) != 0) continue;
         lr_cli_complain("'%s' is not in this version (a script of that name is run as ./%s)", word, word);
@@ -234,13 +253,11 @@ static lr_cli_next check_cluster(lr_cli *cli)
     return LR_CLI_FAILED;
 }
 
-static lr_cli_next check_console(const lr_cli *cli)
+/* A terminal and nothing to run. */
+static void choose_console(lr_cli *cli)
 {
-    if (cli->serves || cli->command) return LR_CLI_RUN;
     bool nothing = cli->script == cli->argc && !cli->has_chunk && !cli->show_version;
-    if (!nothing || !isatty(STDIN_FILENO)) return LR_CLI_RUN;
-    lr_cli_complain("the console is not in this version; give a script, -e 'chunk' or -" HINT);
-    return LR_CLI_FAILED;
+    if (nothing && !cli->serves && !cli->command && isatty(STDIN_FILENO)) cli->console = true;
 }
 
 lr_cli_next lr_cli_read(lr_cli *cli, int argc, char **argv)
@@ -253,6 +270,6 @@ lr_cli_next lr_cli_read(lr_cli *cli, int argc, char **argv)
     else if (cli->has_chunk) strcpy(cli->config.name, "-e");
     if (next == LR_CLI_RUN) next = check_command(cli);
     if (next == LR_CLI_RUN) next = check_cluster(cli);
-    if (next == LR_CLI_RUN) next = check_console(cli);
+    choose_console(cli);
     return next;
 }

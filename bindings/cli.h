@@ -19,6 +19,7 @@ typedef struct lr_cli {
     bool has_chunk;    /* a -e was seen */
     bool serves;       /* the command `node`: no script */
     const char *command; /* one of those that bindings/commands.c knows, or NULL; its words follow argv[script] */
+    bool console;      /* -i, the command `console`, or a terminal and nothing to run */
     lr_config config;
 } lr_cli;
 

@@ -7,6 +7,7 @@
  * Thread: the program's first. */
 #include "bindings/cli.h"
 #include "bindings/commands.h"
+#include "bindings/console.h"
 #include "bindings/embedded.h"
 #include "bindings/interrupt.h"
 #include "bindings/session.h"
@@ -112,6 +113,15 @@ static int run_script(lua_State *L, const lr_cli *cli)
     int status = luaL_loadfile(L, name);
     if (status == 0) status = call(L, push_arguments(L));
     return report(L, status);
+}
+
+/* Until its end; then the job ends at once, whatever still runs. */
+static int run_console(lua_State *L)
+{
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "luarun.terminal");
+    int status = lua_pcall(L, 1, 1, 0);
+    return report(L, status ? status : call(L, 0));
 }
 
 /* ---- LuaJIT's -j and -O ------------------------------------------------------------------------------ */
@@ -263,6 +273,8 @@ static void open_libraries(lua_State *L)
     lua_getfield(L, -1, "preload");
     lua_pushcfunction(L, luaopen_luarun_core);
     lua_setfield(L, -2, "luarun.core");
+    lua_pushcfunction(L, luaopen_luarun_tty);
+    lua_setfield(L, -2, "luarun.tty");
     lua_pop(L, 2);
 }
 
@@ -273,9 +285,10 @@ static int run_all(lua_State *L, const lr_cli *cli)
     if (!status && cli->show_version) puts("luarun " LR_VERSION "\n" LUAJIT_VERSION " -- " LUAJIT_COPYRIGHT);
     if (!status) status = run_options(L, cli);
     if (status) return status;
-    if (cli->script < cli->argc) return run_script(L, cli);
-    if (!cli->has_chunk && !cli->show_version) return run_file(L, NULL);
-    return 0;
+    if (cli->script < cli->argc) status = run_script(L, cli);
+    else if (!cli->has_chunk && !cli->show_version && !cli->console) status = run_file(L, NULL);
+    if (!status && cli->console) status = run_console(L);
+    return status;
 }
 
 /* Under lua_cpcall: what fails here is out of memory. */
@@ -314,7 +327,7 @@ int main(int argc, char **argv)
         _exit(served);
     }
     int status = report(L, lua_cpcall(L, protected_main, &p)) | p.status;
-    if (!lr_session_finish(L, status == 0)) status = 1;
+    if (!lr_session_finish(L, status == 0 && !p.cli.console)) status = 1;
     lua_close(L);
     lr_session_close();
     return status ? EXIT_FAILURE : EXIT_SUCCESS;

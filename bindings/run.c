@@ -389,6 +389,8 @@ static void push_reason(lr_state *S, lua_State *L, lr_park_reason reason)
         lr_error_push(S, L, LR_ERR_CANCELLED, "the task was cancelled");
     else if (reason == LR_PARK_STUCK)
         push_stuck(S, L);
+    else if (reason == LR_PARK_INTERRUPTED)
+        lr_error_push(S, L, LR_ERR_ERROR, "interrupted: ^C ended the wait; the tasks go on");
     else
         lr_error_push(S, L, LR_ERR_TIMEOUT, "the result was not there in time");
 }
@@ -544,7 +546,7 @@ static lr_task *current_task(lr_state *S)
 
 static int finish_blocked(lr_state *S, lua_State *L, lr_park_reason reason)
 {
-    if (reason == LR_PARK_CANCELLED || reason == LR_PARK_STUCK) {
+    if (reason == LR_PARK_CANCELLED || reason == LR_PARK_STUCK || reason == LR_PARK_INTERRUPTED) {
         push_reason(S, L, reason);
         return lua_error(L);
     }
@@ -624,7 +626,8 @@ int lr_wait_sleep(lr_state *S, lua_State *L, uint64_t deadline_ns)
     lr_park p;
     check_stack(S, L);
     lr_park_init(&p, S->worker, current_task(S), 1, deadline_ns);
-    return finish_blocked(S, L, block(S, &p, false) == LR_PARK_CANCELLED ? LR_PARK_CANCELLED : LR_PARK_READY);
+    lr_park_reason reason = block(S, &p, false);
+    return finish_blocked(S, L, reason == LR_PARK_TIMEOUT ? LR_PARK_READY : reason);
 }
 
 static void yield_on_stack(lr_state *S, lua_State *L)
@@ -672,6 +675,9 @@ int lr_wait_room(lr_state *S, lua_State *L, int count)
     while (lr_pool_is_full(w)) {
         lr_bed_sleep(&w->bed, lr_clock_ns() + ROOM_NS);
         if (atomic_load(&w->look_at_parked)) lr_pool_look_at_parked(w);
+        if (!lr_pool_take_interrupt(w->pool)) continue;
+        push_reason(S, L, LR_PARK_INTERRUPTED);
+        return lua_error(L);
     }
     return count;
 }

@@ -3,6 +3,7 @@
 #include "bindings/codec.h"
 #include "bindings/core.h"
 #include "bindings/options.h"
+#include "bindings/output.h"
 #include "bindings/run.h"
 #include "bindings/worker_state.h"
 #include "runtime/children.h"
@@ -195,13 +196,7 @@ lr_id lr_session_next_id(lr_state *S)
 
 /* ---- the other node processes ----------------------------------------------------------------------- */
 
-static void print_line(const char *line, size_t size_bytes)
-{
-    flockfile(stdout);
-    fwrite(line, 1, size_bytes, stdout);
-    putc('\n', stdout);
-    funlockfile(stdout);
-}
+static void print_line(const char *line, size_t size_bytes) { lr_output_line("", line, size_bytes); }
 
 static void make_secret(lr_secret *secret, char text[65])
 {

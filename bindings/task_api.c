@@ -1,6 +1,7 @@
 /* What a task asks of itself: lr.task, lr.cancelled, lr.sleep, print, its random stream. */
 #include "bindings/codec.h"
 #include "bindings/core.h"
+#include "bindings/output.h"
 #include "bindings/run.h"
 #include "bindings/session.h"
 #include "runtime/cluster.h"
@@ -131,11 +132,7 @@ static int api_print_line(lua_State *L)
         lr_cluster_print(text, length);
         return 0;
     }
-    flockfile(stdout);
-    fputs(mark, stdout);
-    fwrite(text, 1, length, stdout);
-    putc('\n', stdout);
-    funlockfile(stdout);
+    lr_output_line(mark, text, length);
     return 0;
 }
 

@@ -20,7 +20,8 @@ target_link_libraries(lr_runtime PUBLIC
 
 file(GLOB LR_BINDINGS_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/bindings/*.c)
 set(LR_PROGRAM_SOURCES ${PROJECT_SOURCE_DIR}/bindings/main.c ${PROJECT_SOURCE_DIR}/bindings/cli.c
-  ${PROJECT_SOURCE_DIR}/bindings/interrupt.c ${PROJECT_SOURCE_DIR}/bindings/commands.c)
+  ${PROJECT_SOURCE_DIR}/bindings/interrupt.c ${PROJECT_SOURCE_DIR}/bindings/commands.c
+  ${PROJECT_SOURCE_DIR}/bindings/console.c ${PROJECT_SOURCE_DIR}/bindings/lineedit.c)
 list(REMOVE_ITEM LR_BINDINGS_SOURCES ${LR_PROGRAM_SOURCES})
 add_library(lr_bindings STATIC ${LR_BINDINGS_SOURCES})
 lr_compile(lr_bindings)

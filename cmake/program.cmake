@@ -17,7 +17,7 @@ add_executable(luarun ${LR_PROGRAM_SOURCES} ${LR_EMBEDDED})
 lr_compile(luarun)
 target_include_directories(luarun PRIVATE bindings/include)
 target_compile_definitions(luarun PRIVATE _GNU_SOURCE=)
-target_link_libraries(luarun PRIVATE lr_bindings PkgConfig::LUAJIT)
+target_link_libraries(luarun PRIVATE lr_bindings PkgConfig::LUAJIT ${CMAKE_DL_LIBS})
 # as needed: what only a cluster needs must not cost a script's start
 target_link_options(luarun PRIVATE -rdynamic -Wl,--as-needed)
 

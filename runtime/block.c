@@ -174,12 +174,29 @@ static void wait_asleep(lr_worker *w, lr_park *p)
     lr_pool_watch watch = {0};
     while (!p->delivered) {
         if (lr_pool_receive(w)) continue;
+        if (lr_pool_take_interrupt(w->pool) && lr_park_wake(p, LR_PARK_INTERRUPTED)) {
+            lr_pool_unpark(w, p);
+            return;
+        }
         if (p->deadline_ns == LR_NEVER && lr_pool_is_stuck(w->pool, &watch) && lr_park_wake(p, LR_PARK_STUCK)) {
             lr_pool_unpark(w, p);
             return;
         }
         sleep_for(w, p, p->deadline_ns == LR_NEVER ? watch.look_ns : LR_NEVER);
     }
+}
+
+bool lr_pool_interrupt(lr_pool *p)
+{
+    lr_worker *w = &p->workers[0];
+    atomic_store(&p->interrupted, true);
+    lr_bed_wake(&w->bed);
+    return w->parked != NULL;
+}
+
+bool lr_pool_take_interrupt(lr_pool *p)
+{
+    return atomic_load_explicit(&p->interrupted, memory_order_relaxed) && atomic_exchange(&p->interrupted, false);
 }
 
 bool lr_pool_may_block(lr_worker *w)

@@ -15,7 +15,8 @@ typedef enum lr_park_reason {
     LR_PARK_TIMEOUT,
     LR_PARK_CANCELLED,
     LR_PARK_AGAIN,
-    LR_PARK_STUCK /* the script only: nothing will ever come */
+    LR_PARK_STUCK,      /* the script only: nothing will ever come */
+    LR_PARK_INTERRUPTED /* the script only: ^C at the console */
 } lr_park_reason;
 
 typedef struct lr_park {

@@ -124,16 +124,10 @@ check.test("an error in standard input without - is status 1, where luajit says 
   check.eq(r.err:match("^[^\n]*"), "luarun: boom")
 end)
 
-check.test("the console is not built yet", function()
-  refused({ "-i" }, "luarun: the console (-i) is not in this version")
-  refused({ "-i", "args.lua" }, "luarun: the console (-i) is not in this version")
-end)
-
-check.test("no script and a terminal: the console, which is not built yet", function()
-  local r = kit.run { "-qec", kit.luarun, "/dev/null", program = "script" }
-  check.eq(r.out:gsub("\r", ""),
-    "luarun: the console is not in this version; give a script, -e 'chunk' or -" .. hint .. "\n")
-  check.eq(r.status, 1)
+check.test("no script and a terminal: the console", function()
+  local r = kit.run { "-qec", kit.luarun, "/dev/null", program = "script", stdin = "6 * 7\n:quit\n" }
+  check.ok(r.out:find("%f[%d]42\r\n"), r.out)
+  check.eq(r.status, 0)
 end)
 
 check.test("a terminal: -e, -v, - and a script need no console", function()

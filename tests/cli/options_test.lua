@@ -177,7 +177,7 @@ check.test("--help names every option", function()
     "help" } do
     check.ok(r.out:find("--" .. name, 1, true), name)
   end
-  for _, letter in ipairs { "e", "l", "j", "v", "E" } do check.ok(r.out:find("\n  -" .. letter, 1, true), letter) end
+  for _, letter in ipairs { "e", "l", "j", "i", "v", "E" } do check.ok(r.out:find("\n  -" .. letter, 1, true), letter) end
   for line in r.out:gmatch("[^\n]+") do check.ok(#line <= 100, line) end
 end)
 
@@ -212,7 +212,7 @@ check.test("a mistake in a later option: nothing has run", function()
 end)
 
 check.test("commands are not built yet", function()
-  for _, name in ipairs { "console", "explain", "replay", "timeline", "logs",
+  for _, name in ipairs { "explain", "replay", "timeline", "logs",
     "profile", "memory", "doctor" } do
     refused({ name, "--json" },
       ("luarun: '%s' is not in this version (a script of that name is run as ./%s)"):format(name, name))
