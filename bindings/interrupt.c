@@ -10,7 +10,6 @@
 #define STATUS (128 + SIGINT)
 #define STEP_US 50000 /* what a step gets before the next is taken */
 #define AGAIN_NS (LR_NS_PER_S / 2) /* the console's last step: so long after the one before */
-#define AGAIN_INSTRUCTIONS 100000  /* a chunk that goes on after the error is raised again after so many */
 
 static lua_State *script;
 static volatile sig_atomic_t interrupts, steps;
@@ -61,10 +60,12 @@ static void say(const char *line)
     (void)written;
 }
 
+/* At every instruction until the chunk is over: one that catches the error is raised again outside its pcall. Not in
+ * luarun's own functions, which show the error, nor in those of C that they call. */
 static void stop_chunk(lua_State *L, lua_Debug *ar)
 {
-    (void)ar;
-    lua_sethook(L, stop_chunk, LUA_MASKCOUNT, AGAIN_INSTRUCTIONS);
+    static const char own[] = "@luarun/";
+    if (!lua_getinfo(L, "S", ar) || *ar->what == 'C' || strncmp(ar->source, own, sizeof own - 1) == 0) return;
     luaL_error(L, "interrupted: a second ^C stopped the chunk");
 }
 
@@ -76,13 +77,13 @@ static void interrupt_chunk(int count)
         if (now - second_ns >= AGAIN_NS) end_program();
         return;
     }
-    bool waits = pool && lr_pool_interrupt(pool);
+    bool waits = pool && lr_pool_interrupt(pool, count > 1);
     if (count == 1) {
         if (!waits) say("^C: nothing is being waited for; ^C again stops what runs\n");
         return;
     }
     second_ns = now;
-    lua_sethook(script, stop_chunk, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
+    lua_sethook(script, stop_chunk, LUA_MASKCOUNT, 1);
 }
 
 static void on_interrupt(int signal)
@@ -113,7 +114,7 @@ void lr_interrupt_chunk(bool runs)
     if (runs) return;
     lua_sethook(script, NULL, 0, 0);
     lr_pool *pool = lr_session_pool();
-    if (pool) atomic_store(&pool->interrupted, false);
+    if (pool) atomic_store(&pool->interrupted, LR_INTERRUPT_NONE);
 }
 
 bool lr_interrupt_take(void)

@@ -186,17 +186,19 @@ static void wait_asleep(lr_worker *w, lr_park *p)
     }
 }
 
-bool lr_pool_interrupt(lr_pool *p)
+bool lr_pool_interrupt(lr_pool *p, bool all)
 {
     lr_worker *w = &p->workers[0];
-    atomic_store(&p->interrupted, true);
+    atomic_store(&p->interrupted, all ? LR_INTERRUPT_ALL : LR_INTERRUPT_ONE);
     lr_bed_wake(&w->bed);
     return w->parked != NULL;
 }
 
 bool lr_pool_take_interrupt(lr_pool *p)
 {
-    return atomic_load_explicit(&p->interrupted, memory_order_relaxed) && atomic_exchange(&p->interrupted, false);
+    uint32_t one = LR_INTERRUPT_ONE;
+    if (atomic_load_explicit(&p->interrupted, memory_order_relaxed) == LR_INTERRUPT_NONE) return false;
+    return atomic_compare_exchange_strong(&p->interrupted, &one, LR_INTERRUPT_NONE) || one == LR_INTERRUPT_ALL;
 }
 
 bool lr_pool_may_block(lr_worker *w)

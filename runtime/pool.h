@@ -84,6 +84,8 @@ typedef struct lr_queue { /* an injection queue */
     _Atomic uint64_t count;
 } lr_queue;
 
+typedef enum lr_interrupt_state { LR_INTERRUPT_NONE, LR_INTERRUPT_ONE, LR_INTERRUPT_ALL } lr_interrupt_state;
+
 typedef struct lr_pool {
     const lr_runner *runner;
     unsigned worker_count; /* with a loop; workers[1..worker_count] */
@@ -97,7 +99,7 @@ typedef struct lr_pool {
     _Atomic uint64_t other_submitted, other_started, other_finished; /* by threads that are no workers */
     _Atomic bool ending;   /* the job is over: every task counts as cancelled */
     _Atomic bool draining; /* the script's thread waits for everything to finish */
-    _Atomic bool interrupted; /* the script's thread is to end the wait that it is in, or comes to next */
+    _Atomic uint32_t interrupted; /* an lr_interrupt_state: which waits the script's thread is to end */
     _Atomic uint32_t cancel_epoch;
     uint64_t max_pending;
     lr_hold hold;           /* workers that stand aside for tasks with cpu > 1 */
@@ -211,9 +213,10 @@ void lr_pool_unpark(lr_worker *w, lr_park *p);
 void lr_pool_yield(lr_worker *w, lr_park *p);
 /* A body that waited goes on: takes its cpus again, and tells the machine. t may be NULL. */
 void lr_pool_came_back(lr_worker *w, lr_task *t);
-/* From a handler of a signal, on the script's thread: ends its wait. False: it is in none; the next one ends then. */
-bool lr_pool_interrupt(lr_pool *p);
-/* Whether it was interrupted; that is then forgotten. */
+/* From a handler of a signal, on the script's thread: ends its wait, or where it is in none (false) the next one; all:
+ * every one from now on. */
+bool lr_pool_interrupt(lr_pool *p, bool all);
+/* Whether this wait is to end. */
 bool lr_pool_take_interrupt(lr_pool *p);
 void lr_pool_fire_timers(lr_worker *w);
 void lr_pool_look_at_parked(lr_worker *w);

@@ -1,4 +1,5 @@
---- The console's short forms, `:nodes`, `:explain ID` and so on: each a function of a context and its words, giving text.
+--- The console's short forms, `:nodes`, `:explain ID` and so on: each a function of a context and its words that gives
+-- text.
 --
 -- They ask the public table and print what it gives; one whose function is not in this version says so in a line. The
 -- context is the console's: lr, width(), lookup(name), futures() (live ones that this console holds), settings. Pure,

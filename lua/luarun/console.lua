@@ -25,8 +25,8 @@ local function box(value)
   return b
 end
 
---- options: lr (the public table), env (globals), width() columns, clock() seconds, modules() names, futures() that this
--- state holds, before() and after() around what runs; all but lr may be missing.
+--- options: lr (the public table), env (globals), width() columns, clock() seconds, modules() names, futures() that
+-- this state holds, before() and after() around what runs; all but lr may be missing.
 function Console.new(options)
   local self = setmetatable({
     lr = options.lr,
@@ -244,7 +244,9 @@ end
 function Console:keep(results, quiet)
   if results.n < 2 then return "output", "" end
   self.boxes._.set(results[2])
+  self.before() -- a __tostring of the user's may run
   local ok, text = pcall(self.show, self, results, 2)
+  self.after()
   if not ok then return "error", "the value cannot be shown: " .. pretty.clean(tostring(text)) end
   return "output", quiet and "" or text
 end

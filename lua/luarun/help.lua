@@ -63,8 +63,8 @@ local rows = {
     "The metatable of errors: code, message, traceback, task, function_name, node, attempts, cause (docs/errors.md)." },
   { "options", "rf:with{ ... }, lr.remote(fn, { ... })",
     "name, cpu (1), gpu (0), memory, resources = { tpu = 1 }, priority (0; larger first), timeout (seconds of the "
-      .. "run), deadline (seconds from now in which it must start), retries (3), retry_on_error (false | n), returns (1; n "
-      .. "gives n futures), node, pure." },
+      .. "run), deadline (seconds from now in which it must start), retries (3), retry_on_error (false | n), "
+      .. "returns (1; n gives n futures), node, pure." },
   { "console", "expression | statement | :command | ? name",
     "Expressions print by themselves (a trailing ; keeps quiet; =expression works too), several lines are read until "
       .. "the chunk is whole, `local` lasts, _ is the last value. TAB completes; ^R searches the history. ^C drops the "

@@ -213,7 +213,7 @@ check.test("around what runs", function()
   local c = new { before = function() log[#log + 1] = "before" end, after = function() log[#log + 1] = "after" end }
   c:feed("1")
   c:feed("error('x')")
-  check.eq(log, { "before", "after", "before", "after" })
+  check.eq(log, { "before", "after", "before", "after", "before", "after" }) -- running, showing, running
 end)
 
 check.test("completion knows locals, globals and futures", function()
