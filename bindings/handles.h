@@ -8,6 +8,7 @@
 
 #include "bindings/state.h"
 #include "runtime/buffer.h"
+#include "runtime/extra.h"
 #include "luarun/kernel.h"
 
 typedef struct lr_future_ud { /* bindings/future.c */
@@ -15,7 +16,6 @@ typedef struct lr_future_ud { /* bindings/future.c */
     struct lr_task *task;
     uint32_t index; /* which of the task's results, from 0; LR_RESULT_ALL: all of them */
 } lr_future_ud;
-#define LR_RESULT_ALL UINT32_MAX
 
 typedef struct lr_remote_ud { /* bindings/remote.c */
     const void *kind;    /* &lr_kind_remote */

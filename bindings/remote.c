@@ -278,38 +278,13 @@ static void set_inputs(lua_State *L, int top, lr_extra *extra)
     }
 }
 
-/* False: no memory. */
-static bool add_spec(lr_task *t, lr_extra *extra, const lr_options *o)
-{
-    lr_spec *spec = extra->spec = malloc(sizeof *spec);
-    if (!spec) return false;
-    lr_spec_init(spec, t->id, lr_session_job(), o->name ? o->name : t->fn->name);
-    spec->need = o->need;
-    spec->unknown_resource = o->unknown_resource;
-    spec->unknown_amount = o->unknown_amount;
-    spec->priority = o->priority;
-    spec->timeout_ns = (uint64_t)(o->timeout_s * 1e9);
-    spec->deadline_ns = o->deadline_s > 0 ? lr_clock_deadline(o->deadline_s) : 0;
-    if (spec->deadline_ns == LR_NEVER) spec->deadline_ns = 0;
-    spec->affinity = !lr_id_is_nil(o->node) ? LR_AFFINITY_NODE : o->spread ? LR_AFFINITY_SPREAD : LR_AFFINITY_NONE;
-    spec->node = o->node;
-    spec->runtime = t;
-    return true;
-}
-
 /* What a task has beside a plain one's. False: no memory. */
 static bool add_extra(lua_State *L, lr_task *t, lr_options *options, uint32_t inputs, int top)
 {
     lr_extra *extra = t->extra = lr_extra_new(options, inputs);
     if (!extra) return false;
     set_inputs(L, top, extra);
-    uint32_t flags = inputs ? LR_TASK_INPUTS : 0;
-    if (options && !options->plain) {
-        if (!add_spec(t, extra, options)) return false;
-        flags |= LR_TASK_MACHINE;
-    }
-    atomic_fetch_or(&t->word, flags);
-    return true;
+    return lr_extra_attach(t, lr_session_job());
 }
 
 /* As lr_push_future, but takes over a count; in remote_call, whose second upvalue is the metatable. */

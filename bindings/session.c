@@ -25,6 +25,7 @@
 static struct {
     lr_config config;
     bool configured, prepared, started, finished;
+    bool serves;    /* another node's job */
     bool abandoned; /* a worker could not be stopped: everything stays until the process ends */
     lr_pool pool;
     lr_state *script;
@@ -68,15 +69,16 @@ static void find_capacity(lua_State *L)
     lr_resource_names_init(&session.names);
     if (!lr_resources_parse(session.config.resources, &session.names, &session.capacity, error, sizeof error))
         luaL_error(L, "--resources: %s", error);
+    lr_options_names(&session.names);
     int64_t *amount = session.capacity.amount;
     amount[LR_RESOURCE_CPU] = (int64_t)session.config.workers * LR_AMOUNT_ONE;
+    if (session.serves) return; /* what there is beside cpus is promised once, by whoever started it */
     if (amount[LR_RESOURCE_GPU] == 0) amount[LR_RESOURCE_GPU] = lr_here_gpus() * LR_AMOUNT_ONE;
     if (amount[LR_RESOURCE_MEMORY] == 0) {
         /* bytes are amounts like others: refused only beyond what 62 bits hold */
         if (!lr_amount_from_double((double)memory_bytes(), &amount[LR_RESOURCE_MEMORY]))
             luaL_error(L, "no memory size");
     }
-    lr_options_names(&session.names);
 }
 
 /* ---- errors nobody looked at ------------------------------------------------------------------------ */
@@ -211,7 +213,8 @@ static void make_secret(lr_secret *secret, char text[65])
 static void open_cluster(lua_State *L, char secret[65])
 {
     char text[LR_CLUSTER_TEXT];
-    lr_cluster_config cluster = {.url = "tcp://127.0.0.1:0", .node = session.node, .job = session.job,
+    lr_cluster_config cluster = {.url = "tcp://127.0.0.1:0", .expected = (unsigned)session.config.procs - 1,
+                                 .node = session.node, .job = session.job,
                                  .seed = session.config.seed, .print = print_line,
                                  .how_ended = lr_children_look, .replace = lr_children_replace};
     make_secret(&cluster.secret, secret);
@@ -411,6 +414,7 @@ int lr_session_serve(lua_State *L)
     char text[LR_CLUSTER_TEXT];
     uint64_t seed;
     if (getenv("LUARUN_FOLLOW_PARENT")) lr_children_follow_parent();
+    session.serves = true;
     prepare(L);
     if (getrandom(&seed, sizeof seed, 0) != sizeof seed) seed = lr_clock_ns();
     session.node = lr_id_from_seed(seed);

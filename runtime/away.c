@@ -3,7 +3,7 @@
 #include "runtime/extra.h"
 
 /* The body, which ran elsewhere or not at all, is over. */
-static void over(lr_pool *p, lr_task *t)
+void lr_away_over(lr_pool *p, lr_task *t)
 {
     lr_value_clear(&t->args);
     if (t->children) lr_family_end(t);
@@ -13,14 +13,14 @@ static void over(lr_pool *p, lr_task *t)
 
 static bool may_go(const lr_pool *p, const lr_task *t)
 {
-    if (t->extra || !t->fn) return false; /* with options or inputs: it stays */
+    if (!t->fn || lr_task_has(t, LR_TASK_GUEST | LR_TASK_MACHINE)) return false;
     if (p->worker_count == 0) return true;
     uint64_t mean_ns = atomic_load_explicit(&t->fn->mean_ns, memory_order_relaxed);
     return mean_ns == 0 || mean_ns >= LR_AWAY_LEAST_NS;
 }
 
-/* False: it was cancelled, or begun by whoever waits for it; the count is gone. */
-static bool claim(lr_pool *p, lr_task *t)
+/* False: it was cancelled, or begun by whoever waits for it. */
+bool lr_away_claim(lr_pool *p, lr_task *t)
 {
     if (!lr_task_claim(t)) {
         lr_task_release(t);
@@ -28,7 +28,7 @@ static bool claim(lr_pool *p, lr_task *t)
     }
     atomic_fetch_add(&p->other_started, 1);
     if (atomic_load(&p->cancel_epoch) == 0 || !lr_pool_cancelled(p, t)) return true;
-    over(p, t);
+    lr_away_over(p, t);
     return false;
 }
 
@@ -44,7 +44,7 @@ static size_t take_from(lr_pool *p, lr_task *(*next)(lr_pool *p, unsigned place)
             lr_pool_inject(p, t, 0); /* the others of this place are most likely of its kind */
             break;
         }
-        if (claim(p, t)) out[count++] = t;
+        if (lr_away_claim(p, t)) out[count++] = t;
     }
     return count;
 }
@@ -65,6 +65,14 @@ static lr_task *injected(lr_pool *p, unsigned unused)
     return lr_pool_take_injected(p);
 }
 
+size_t lr_away_count(lr_pool *p)
+{
+    size_t count = (size_t)atomic_load(&p->normal.count);
+    for (unsigned i = 0; i <= p->worker_count; i++)
+        count += (size_t)lr_deque_count(&p->workers[i].deque);
+    return count;
+}
+
 size_t lr_away_take(lr_pool *p, lr_task **out, size_t max)
 {
     size_t count = take_from(p, injected, 0, out, max);
@@ -76,24 +84,22 @@ size_t lr_away_take(lr_pool *p, lr_task **out, size_t max)
 void lr_away_end(lr_pool *p, lr_task *t, lr_task_state state, lr_value *result)
 {
     lr_pool_end(t, state, result);
-    over(p, t);
+    lr_away_over(p, t);
 }
 
-void lr_away_return(lr_pool *p, lr_task *t)
+bool lr_away_return(lr_pool *p, lr_task *t, uint32_t attempt)
 {
-    t->attempt++;
+    t->attempt = (uint16_t)attempt;
     atomic_fetch_add(&p->other_submitted, 1); /* an attempt more: this one is over */
     lr_pool_finished_elsewhere(p);
-    if (lr_task_requeue(t)) {
-        lr_pool_inject(p, t, 0);
-        return;
-    }
+    if (lr_task_requeue(t)) return true;
     atomic_fetch_add(&p->other_started, 1);
-    over(p, t); /* cancelled meanwhile */
+    lr_away_over(p, t); /* cancelled meanwhile */
+    return false;
 }
 
 void lr_away_fail(lr_pool *p, lr_task *t, lr_err code, const char *message)
 {
     lr_pool_fail(t, code, message, NULL);
-    over(p, t);
+    lr_away_over(p, t);
 }

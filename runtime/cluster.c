@@ -1,47 +1,36 @@
 #include "runtime/cluster.h"
 
+#include "runtime/address.h"
 #include "runtime/away.h"
-#include "runtime/export.h"
-#include "runtime/link.h"
-#include "sched/map.h"
+#include "runtime/exchange.h"
+#include "runtime/extra.h"
+#include "sched/mesh.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#define LINKS_MAX 64
-#define FIRST_SLOTS 64
-#define ATTEMPTS_MAX 4      /* the first, and three more on the loss of a node */
-#define ASK_AGAIN_NS 5000000 /* a node that still has nothing to do asks again: a ring may have crossed its answer */
+#define LINKS_MAX 1024
+#define BROKERS 3           /* nodes that carry the role, the driver among them */
+#define IDLE_LESS_NS 1000000 /* that this node is busy again is told at most so often */
 #define CLOSE_NS 200000000
+#define OFFERS_TEXT 1024
 
-typedef struct peer_state {
-    lr_link link; /* first */
+/* A connection, from when it is sure to its end. */
+typedef struct link_state {
+    lr_channel link; /* first */
     lr_id node;
-    bool up;
-    int pid;                /* 0: not told yet */
-    uint64_t wants;         /* tasks that it can still begin */
-    lr_map away;            /* task id -> lr_task: ours, running there; the queue's count */
-    lr_map lent;            /* task id -> loan */
-    lr_map borrowed;        /* task id -> lr_task: theirs; one count */
-    lr_map functions;       /* id there -> lr_fn: theirs; one count */
-    lr_map known;           /* id here -> lr_fn: ours, sent; one count */
-    struct guest *guests;   /* all that will be answered */
-} peer_state;
+    lr_exchange exchange;
+    lr_mesh_peer *peer; /* NULL: no HERE has come yet */
+    bool is_driver, is_broker, said_here;
+    int pid;
+} link_state;
 
-typedef struct loan {
-    lr_task *t; /* one count */
-    uint64_t count; /* WANTs still to come */
-} loan;
-
-/* A task here whose end the peer is told: one that it gave us (attempt from 1), or one that it wants to know of (0).
- * */
+/* A task here whose end a peer is told. */
 typedef struct guest {
     lr_waiter waiter; /* first */
     lr_task *t;       /* one count */
-    peer_state *peer; /* NULL: gone */
-    uint64_t attempt;
-    struct guest *next, **link; /* among the peer's */
+    lr_crossing *crossing;
     struct guest *next_ended;
 } guest;
 
@@ -55,204 +44,173 @@ static struct {
     lr_pool *pool;
     lr_cluster_config config;
     lr_transport *transport;
-    peer_state *peers[LINKS_MAX];
-    unsigned peer_count;
-    lr_builder builder;
+    lr_mesh mesh;
+    link_state *links[LINKS_MAX];
+    unsigned link_count;
+    lr_builder values, extras;
     bool started;
-    uint64_t ask_again_ns;
+    uint64_t expect_until_ns; /* 0: nobody is expected any more */
+    uint64_t less_ns;         /* when it was last told that this node is busy again */
     uint32_t epoch_seen;
-    lr_task *lost, *lost_last; /* whose node was lost: for the next that asks; by next */
+    lr_resources free_told;
+    char offers[OFFERS_TEXT];
     /* any thread */
     _Atomic bool open;
     _Atomic(guest *) ended;
-    _Atomic bool idle;            /* a worker has found nothing to do */
-    _Atomic(line *) lines;        /* newest first */
-    _Atomic uint64_t away_count, guest_count;
-} cluster = {.ask_again_ns = LR_NEVER};
+    _Atomic bool idle;     /* a worker has found nothing to do */
+    _Atomic(line *) lines; /* newest first */
+    _Atomic uint64_t busy; /* tasks away, seeking, lost, and guests */
+} cluster;
 
-/* ---- maps that grow --------------------------------------------------------------------------------- */
+static link_state *link_of(const lr_mesh_peer *p) { return p->runtime; }
 
-static bool put(lr_map *map, lr_id key, void *value)
+/* ---- the mesh's hooks: messages --------------------------------------------------------------------- */
+
+static void send_message(void *user, lr_mesh_peer *to, const lr_message *m)
 {
-    if (map->slots && lr_map_put(map, key, value)) return true;
-    size_t count = map->slots ? 2 * map->slot_count : FIRST_SLOTS;
-    lr_map_slot *slots = malloc(count * sizeof *slots);
-    if (!slots) return false;
-    if (map->slots)
-        free(lr_map_move(map, slots, count));
+    (void)user;
+    lr_channel_send(&link_of(to)->link, m); /* where it fails, the end of the connection follows */
+}
+
+/* Claims one that was in the machine's hands; false: it has ended, and its count is gone. */
+static bool still_wanted(lr_task *t)
+{
+    if (lr_task_state_of(t) == LR_TASK_QUEUED) return lr_away_claim(cluster.pool, t);
+    if (!lr_task_ended(t)) return true;
+    if (lr_task_has(t, LR_TASK_BODY))
+        lr_away_over(cluster.pool, t);
     else
-        lr_map_init(map, slots, count);
-    return lr_map_put(map, key, value);
+        lr_task_release(t);
+    return false;
 }
 
-static void *get(const lr_map *map, lr_id key) { return map->slots ? lr_map_get(map, key) : NULL; }
-static void *take(lr_map *map, lr_id key) { return map->slots ? lr_map_remove(map, key) : NULL; }
-
-static void *any(lr_map *map, lr_id (*key_of)(const void *value))
+static bool send_task(void *user, lr_mesh_peer *to, lr_crossing *c)
 {
-    size_t position = 0;
-    void *value = map->slots ? lr_map_next(map, &position) : NULL;
-    if (value) lr_map_remove(map, key_of(value));
-    return value;
-}
-
-/* ---- values out ------------------------------------------------------------------------------------- */
-
-static void send_function(peer_state *p, lr_fn *fn, lr_id id);
-
-static void lend(void *peer, lr_task *t)
-{
-    peer_state *p = peer;
-    loan *l = get(&p->lent, t->id);
-    if (!l) {
-        l = calloc(1, sizeof *l);
-        if (!l || !put(&p->lent, t->id, l)) {
-            free(l); /* its WANT is answered by a failure */
-            return;
-        }
-        lr_task_retain(t);
-        l->t = t;
-    }
-    l->count++;
-}
-
-static lr_id function_id(const lr_fn *fn) { return lr_id_child(cluster.config.node, fn->serial); }
-
-static lr_id know(void *peer, lr_fn *fn)
-{
-    peer_state *p = peer;
-    lr_id id = function_id(fn);
-    if (get(&p->known, id) || !put(&p->known, id, fn)) return id;
-    lr_object_retain(&fn->base);
-    send_function(p, fn, id);
-    return id;
-}
-
-/* The value as bytes, which last until the next call at the same level: *b is the caller's. */
-static lr_bytes exported(peer_state *p, lr_builder *b, const lr_value *v)
-{
-    lr_export_to to = {lend, know, p};
-    lr_export(b, v, &to);
-    return lr_bytes_of(b->data, b->failed ? 0 : b->size_bytes);
-}
-
-static lr_bytes text_of(const char *s) { return lr_bytes_of(s, s ? strlen(s) : 0); }
-
-static void send_function(peer_state *p, lr_fn *fn, lr_id id)
-{
-    lr_builder b; /* functions lie inside functions: each level has its own */
-    lr_builder_init(&b);
-    lr_message m = {.kind = LR_MESSAGE_FUNCTION};
-    m.function.function = id;
-    m.function.kind = fn->kind;
-    m.function.name = text_of(fn->name);
-    m.function.module = text_of(fn->kind == LR_FN_KERNEL ? fn->kernel->set->path : fn->module);
-    m.function.field = text_of(fn->kind == LR_FN_KERNEL ? fn->kernel->set->name : fn->field);
-    if (fn->kind == LR_FN_LUA) m.function.body = exported(p, &b, &fn->body);
-    lr_link_send(&p->link, &m);
-    lr_builder_fini(&b);
-}
-
-/* ---- values in -------------------------------------------------------------------------------------- */
-
-static lr_task *borrow(void *peer, lr_id id)
-{
-    peer_state *p = peer;
-    lr_message want = {.kind = LR_MESSAGE_WANT, .want.task = id};
-    lr_link_send(&p->link, &want); /* one for each time that it was lent */
-    lr_task *t = get(&p->borrowed, id);
-    if (t) {
-        lr_task_retain(t);
-        return t;
-    }
-    t = lr_task_new_elsewhere(id);
-    if (!t) return NULL;
-    lr_task_retain(t);
-    if (put(&p->borrowed, id, t)) return t;
-    lr_task_release(t);
-    lr_task_release(t);
-    return NULL;
-}
-
-/* One that was not sent yet is on its way: functions may refer to each other. */
-static lr_fn *find(void *peer, lr_id id)
-{
-    peer_state *p = peer;
-    lr_fn *fn = get(&p->functions, id);
-    if (fn) return fn;
-    lr_value nothing = {0};
-    fn = lr_fn_new_lua("?", &nothing);
-    if (fn && put(&p->functions, id, fn)) return fn;
-    if (fn) lr_object_release(&fn->base);
-    return NULL;
-}
-
-static bool imported(peer_state *p, lr_bytes bytes, lr_value *v, char *text, size_t text_bytes)
-{
-    lr_import_from from = {borrow, find, p};
-    lr_reader r = lr_reader_of(bytes.at, bytes.size_bytes);
-    *v = (lr_value){0};
-    return lr_import(&r, v, &from, text, text_bytes);
-}
-
-/* ---- giving work away ------------------------------------------------------------------------------- */
-
-static void send_task(peer_state *p, lr_task *t)
-{
+    (void)user;
+    lr_task *t = c->task.runtime;
+    link_state *l = link_of(to);
+    if (!still_wanted(t)) return false;
+    t->attempt = (uint16_t)c->task.attempt;
     lr_message m = {.kind = LR_MESSAGE_TASK};
-    lr_builder_reset(&cluster.builder);
     m.task.task = t->id;
-    m.task.function = know(p, t->fn);
-    m.task.attempt = t->attempt;
-    m.task.args = exported(p, &cluster.builder, &t->args);
-    atomic_fetch_add(&cluster.away_count, 1);
-    if (put(&p->away, t->id, t)) {
-        lr_link_send(&p->link, &m); /* where it fails, the end of the connection brings the task back */
+    m.task.function = lr_exchange_know(&l->exchange, t->fn);
+    m.task.attempt = c->task.attempt;
+    m.task.args = lr_exchange_out(&l->exchange, &cluster.values, &t->args);
+    lr_builder_reset(&cluster.extras);
+    lr_extra_write(&cluster.extras, t, cluster.config.names);
+    m.task.options = lr_bytes_of(cluster.extras.data, cluster.extras.size_bytes);
+    lr_channel_send(&l->link, &m);
+    return true;
+}
+
+static bool error_value(lr_value *v, lr_id task, uint32_t attempt, const char *why)
+{
+    lr_builder b;
+    lr_builder_init(&b);
+    lr_builder_header(&b, 1);
+    lr_builder_error(&b, LR_ERR_ERROR, why, NULL, NULL, task, attempt, NULL);
+    bool made = lr_builder_finish(&b, v);
+    lr_builder_fini(&b);
+    return made;
+}
+
+static void send_result(link_state *l, lr_id task, uint32_t attempt, lr_task_state state, const lr_value *value)
+{
+    lr_message m = {.kind = LR_MESSAGE_RESULT};
+    m.result.task = task;
+    m.result.attempt = attempt;
+    m.result.state = state;
+    m.result.value = lr_exchange_out(&l->exchange, &cluster.values, value);
+    lr_channel_send(&l->link, &m);
+}
+
+static void refuse(link_state *l, lr_id task, uint32_t attempt, const char *why)
+{
+    lr_value error = {0};
+    if (!error_value(&error, task, attempt, why)) error = (lr_value){0};
+    send_result(l, task, attempt, LR_TASK_FAILED, &error);
+    lr_value_clear(&error);
+}
+
+static void send_end(void *user, lr_mesh_peer *to, const lr_crossing *c)
+{
+    (void)user;
+    const guest *g = c->task.runtime;
+    uint32_t attempt = c->kind == LR_CROSSING_GUEST ? c->task.attempt : 0;
+    if (!g) {
+        refuse(link_of(to), c->task.id, attempt, "a future whose task this node does not know");
         return;
     }
-    atomic_fetch_sub(&cluster.away_count, 1);
-    lr_away_return(cluster.pool, t);
+    send_result(link_of(to), c->task.id, attempt, lr_task_state_of(g->t), &g->t->result);
+    lr_task_set(g->t, LR_TASK_SEEN); /* whoever asked looks at it */
 }
 
-/* Those whose node was lost go first. */
-static void give_lost(peer_state *p)
+/* ---- the mesh's hooks: tasks ------------------------------------------------------------------------ */
+
+static size_t count_left(void *user)
 {
-    while (cluster.lost && p->wants > 0) {
-        lr_task *t = cluster.lost;
-        cluster.lost = t->next;
-        if (!cluster.lost) cluster.lost_last = NULL;
-        atomic_fetch_sub(&cluster.away_count, 1);
-        if (lr_task_ended(t)) { /* cancelled meanwhile */
-            lr_away_fail(cluster.pool, t, LR_ERR_CANCELLED, "");
-            continue;
-        }
-        send_task(p, t);
-        p->wants--;
-    }
+    (void)user;
+    atomic_store(&cluster.pool->others_hungry, true); /* first: what is pushed from now on rings */
+    return lr_away_count(cluster.pool);
 }
 
-/* To those that asked, in turn, as long as there is something. */
-static void give(void)
+static lr_mesh_task leaving(lr_task *t)
 {
-    for (unsigned i = 0; i < cluster.peer_count; i++) {
-        peer_state *p = cluster.peers[i];
-        if (!p->up || p->wants == 0) continue;
-        give_lost(p);
-        if (p->wants == 0) continue;
-        lr_task *tasks[16];
-        size_t wanted = p->wants < LR_COUNT(tasks) ? (size_t)p->wants : LR_COUNT(tasks);
-        atomic_store(&cluster.pool->others_hungry, true); /* first: what is pushed from now on rings */
+    const lr_options *o = t->extra ? t->extra->options : NULL;
+    lr_mesh_task task = {.id = t->id, .attempt = t->attempt, .runtime = t};
+    task.retries = (uint16_t)(o && o->retries < UINT16_MAX ? o->retries : o ? UINT16_MAX : 3);
+    task.risky = t->fn->kind == LR_FN_KERNEL;
+    task.deadline_ns = t->extra && t->extra->spec ? t->extra->spec->deadline_ns : 0;
+    return task;
+}
+
+static void take_left(void *user, lr_mesh_peer *to, size_t max)
+{
+    (void)user;
+    lr_task *tasks[64];
+    while (max > 0) {
+        size_t wanted = max < LR_COUNT(tasks) ? max : LR_COUNT(tasks);
         size_t count = lr_away_take(cluster.pool, tasks, wanted);
-        for (size_t k = 0; k < count; k++)
-            send_task(p, tasks[k]);
-        p->wants -= count;
-        if (count < wanted) return; /* there is no more */
+        for (size_t i = 0; i < count; i++) {
+            lr_mesh_task task = leaving(tasks[i]);
+            lr_mesh_give(&cluster.mesh, to, &task);
+        }
+        if (count < wanted) return;
+        max -= count;
     }
 }
 
-static void work_is_left(void) { cluster.config.ring(); }
+static void run_here(void *user, const lr_crossing *c)
+{
+    (void)user;
+    lr_task *t = c->task.runtime;
+    if (!still_wanted(t) || !lr_away_return(cluster.pool, t, c->task.attempt)) return;
+    if (!lr_task_has(t, LR_TASK_MACHINE)) {
+        lr_pool_inject(cluster.pool, t, 0);
+        return;
+    }
+    t->extra->spec->affinity = LR_AFFINITY_NONE;
+    cluster.config.submit(t);
+}
 
-/* ---- what comes ------------------------------------------------------------------------------------- */
+static void fail(void *user, const lr_crossing *c, lr_err code, const char *why)
+{
+    (void)user;
+    lr_task *t = c->task.runtime;
+    if (c->kind == LR_CROSSING_BORROW) {
+        lr_pool_fail(t, code, why, NULL);
+        lr_task_release(t);
+    } else if (still_wanted(t)) {
+        lr_away_fail(cluster.pool, t, code, why);
+    }
+}
+
+static void stop(void *user, lr_crossing *c)
+{
+    (void)user;
+    const guest *g = c->task.runtime;
+    lr_pool_cancel(cluster.pool, g->t, LR_ERR_CANCELLED, "the task was cancelled");
+}
 
 static void on_end(lr_waiter *w, lr_task *t, lr_wake *wake)
 {
@@ -265,199 +223,212 @@ static void on_end(lr_waiter *w, lr_task *t, lr_wake *wake)
     cluster.config.ring();
 }
 
-static guest *guest_new(peer_state *p, lr_task *t, uint64_t attempt)
+/* Takes over a count of t. */
+static guest *guest_new(lr_task *t)
 {
     guest *g = calloc(1, sizeof *g);
     LR_ASSERT(g); /* a few bytes beside a task */
-    *g = (guest){.waiter.notify = on_end, .t = t, .peer = p, .attempt = attempt, .next = p->guests, .link = &p->guests};
-    if (g->next) g->next->link = &g->next;
-    p->guests = g;
-    lr_task_retain(t);
-    atomic_fetch_add(&cluster.guest_count, 1);
+    *g = (guest){.waiter.notify = on_end, .t = t};
     return g;
 }
 
-static void guest_free(guest *g)
+static void watch(void *user, lr_crossing *c)
 {
-    if (g->peer) {
-        *g->link = g->next;
-        if (g->next) g->next->link = g->link;
+    (void)user;
+    lr_task *t = c->task.runtime;
+    if (t) {
+        lr_task_retain(t);
+        guest *g = guest_new(t);
+        g->crossing = c;
+        c->task.runtime = g;
+        if (lr_task_watch(t, &g->waiter)) return;
     }
-    lr_task_release(g->t);
-    free(g);
-    atomic_fetch_sub(&cluster.guest_count, 1);
+    lr_mesh_ended(&cluster.mesh, c);
 }
 
-/* Tells the end of g's task, and forgets g. */
-static void tell(guest *g)
+static void forget(void *user, const lr_crossing *c)
 {
-    peer_state *p = g->peer;
-    if (p) {
-        lr_message m = {.kind = LR_MESSAGE_RESULT};
-        lr_builder_reset(&cluster.builder);
-        m.result.task = g->t->id;
-        m.result.attempt = g->attempt;
-        m.result.state = lr_task_state_of(g->t);
-        m.result.value = exported(p, &cluster.builder, &g->t->result);
-        lr_task_set(g->t, LR_TASK_SEEN); /* whoever asked looks at it */
-        lr_link_send(&p->link, &m);
+    (void)user;
+    guest *g = c->task.runtime;
+    switch (c->kind) {
+    case LR_CROSSING_GUEST:
+    case LR_CROSSING_WATCH:
+        if (g) lr_task_release(g->t);
+        free(g);
+        return;
+    case LR_CROSSING_SEEKING:
+        if (still_wanted(c->task.runtime)) lr_away_fail(cluster.pool, c->task.runtime, LR_ERR_CANCELLED, "");
+        return;
+    case LR_CROSSING_LOAN:
+    case LR_CROSSING_BORROW: lr_task_release(c->task.runtime); return;
+    case LR_CROSSING_AWAY:
+    case LR_CROSSING_LOST: return; /* its end has taken the count */
     }
-    guest_free(g);
 }
 
-static void watch(guest *g)
+/* ---- futures in values ------------------------------------------------------------------------------ */
+
+static void lend(void *user, lr_task *t)
 {
-    if (!lr_task_watch(g->t, &g->waiter)) tell(g);
+    link_state *l = user;
+    if (lr_mesh_lend(&cluster.mesh, l->peer, t->id, t)) lr_task_retain(t);
 }
 
-static void refuse(peer_state *p, lr_id task, uint64_t attempt, const char *why)
+static lr_task *borrow(void *user, lr_id id)
 {
-    lr_builder b;
-    lr_value error = {0};
-    lr_builder_init(&b);
-    lr_builder_header(&b, 1);
-    lr_builder_error(&b, LR_ERR_ERROR, why, NULL, NULL, task, (unsigned)attempt, NULL);
-    lr_builder out;
-    lr_builder_init(&out);
-    lr_message m = {.kind = LR_MESSAGE_RESULT};
-    if (lr_builder_finish(&b, &error)) m.result.value = exported(p, &out, &error);
-    m.result.task = task;
-    m.result.attempt = attempt;
-    m.result.state = LR_TASK_FAILED;
-    lr_link_send(&p->link, &m);
-    lr_value_clear(&error);
-    lr_builder_fini(&b);
-    lr_builder_fini(&out);
-}
-
-static void take_function(peer_state *p, const lr_message *m)
-{
-    char name[200], module[4096], field[200], text[256];
-    lr_fn *fn = find(p, m->function.function);
-    if (!fn) return;
-    snprintf(name, sizeof name, "%.*s", (int)m->function.name.size_bytes, (const char *)m->function.name.at);
-    snprintf(module, sizeof module, "%.*s", (int)m->function.module.size_bytes, (const char *)m->function.module.at);
-    snprintf(field, sizeof field, "%.*s", (int)m->function.field.size_bytes, (const char *)m->function.field.at);
-    lr_value body = {0};
-    if (m->function.kind == LR_FN_LUA && !imported(p, m->function.body, &body, text, sizeof text)) return;
-    const lr_kernel_set *set = NULL;
-    lr_kernel *kernel = NULL;
-    if (m->function.kind == LR_FN_KERNEL) {
-        char *message = NULL;
-        const char *dot = strrchr(name, '.');
-        if (lr_kernels_load(module, field, &set, &message) != LR_ERR_NONE) {
-            free(message);
-            return; /* its tasks are refused */
-        }
-        kernel = lr_kernels_get(set, dot ? dot + 1 : name);
-        if (!kernel) return;
+    link_state *l = user;
+    lr_task *t = lr_mesh_borrowed(&cluster.mesh, l->peer, id);
+    if (t) {
+        lr_task_retain(t);
+        return t;
     }
-    lr_fn_become(fn, (lr_fn_kind)m->function.kind, name, module, field, kernel, &body);
+    t = lr_task_new_elsewhere(id);
+    if (!t) return NULL;
+    lr_task_retain(t);
+    if (lr_mesh_borrow(&cluster.mesh, l->peer, id, t)) return t;
+    lr_task_release(t);
+    lr_task_release(t);
+    return NULL;
 }
 
-static void take_task(peer_state *p, const lr_message *m)
+/* ---- what comes ------------------------------------------------------------------------------------- */
+
+/* NULL: it was refused. */
+static lr_task *make_guest(link_state *l, const lr_message *m)
 {
-    char text[300];
+    char text[300] = "not enough memory on the node that was to run it";
     lr_value args;
-    lr_fn *fn = get(&p->functions, m->task.function);
-    if (!fn || !lr_fn_is_whole(fn)) {
-        refuse(p, m->task.task, m->task.attempt, "its function could not be made on the node that was to run it");
-        return;
+    lr_fn *fn = lr_exchange_function(&l->exchange, m->task.function);
+    if (!fn) {
+        refuse(l, m->task.task, (uint32_t)m->task.attempt, "its function could not be made on that node");
+        return NULL;
     }
-    if (!imported(p, m->task.args, &args, text, sizeof text)) {
-        refuse(p, m->task.task, m->task.attempt, text);
-        return;
+    lr_reader r = lr_reader_of(m->task.options.at, m->task.options.size_bytes);
+    lr_task *t = NULL;
+    if (lr_exchange_in(&l->exchange, m->task.args, &args, text, sizeof text))
+        t = lr_task_new(fn, NULL, m->task.task, &args, 2); /* the queue's and the guest's */
+    if (t && !lr_extra_read(&r, t, cluster.config.job, cluster.config.names, text, sizeof text)) {
+        lr_task_drop(t);
+        t = NULL;
     }
-    lr_task *t = lr_task_new(fn, NULL, m->task.task, &args, 1); /* the queue's count */
-    if (!t) {
-        refuse(p, m->task.task, m->task.attempt, "not enough memory on the node that was to run it");
+    if (!t) refuse(l, m->task.task, (uint32_t)m->task.attempt, text);
+    return t;
+}
+
+static void take_task(link_state *l, const lr_message *m)
+{
+    lr_task *t = make_guest(l, m);
+    if (!t) return;
+    guest *g = guest_new(t);
+    g->crossing = lr_mesh_guest(&cluster.mesh, l->peer, m->task.task, (uint32_t)m->task.attempt, g);
+    if (!g->crossing) {
+        lr_task_drop(t);
+        free(g);
         return;
     }
     t->attempt = (uint16_t)m->task.attempt;
-    watch(guest_new(p, t, m->task.attempt));
-    lr_pool_submit_elsewhere(cluster.pool, t);
+    lr_task_set(t, LR_TASK_GUEST);
+    bool watched = lr_task_watch(t, &g->waiter); /* it is waiting: nobody else knows it */
+    LR_ASSERT(watched);
+    lr_pool_submit(NULL, t);
 }
 
-static void take_result(peer_state *p, const lr_message *m)
+static void take_result(link_state *l, const lr_message *m)
 {
     char text[300];
     lr_value value;
-    lr_task *t = take(m->result.attempt ? &p->away : &p->borrowed, m->result.task);
-    if (!t) return; /* told before, or given back */
+    lr_crossing *c = lr_mesh_result(&cluster.mesh, l->peer, m->result.task, (uint32_t)m->result.attempt);
+    if (!c) return;
+    lr_task *t = c->task.runtime;
     lr_task_state state = (lr_task_state)m->result.state;
-    bool whole = state >= LR_TASK_READY && state <= LR_TASK_CANCELLED &&
-                 imported(p, m->result.value, &value, text, sizeof text);
-    if (m->result.attempt) {
-        atomic_fetch_sub(&cluster.away_count, 1);
-        if (whole)
-            lr_away_end(cluster.pool, t, state, &value);
-        else
-            lr_away_fail(cluster.pool, t, LR_ERR_ERROR, "its result could not be taken in from the node that ran it");
-        return;
-    }
-    if (whole)
+    bool whole = m->result.state >= LR_TASK_READY && m->result.state <= LR_TASK_CANCELLED &&
+                 lr_exchange_in(&l->exchange, m->result.value, &value, text, sizeof text);
+    bool away = c->kind == LR_CROSSING_AWAY;
+    if (away && whole)
+        lr_away_end(cluster.pool, t, state, &value);
+    else if (away)
+        lr_away_fail(cluster.pool, t, LR_ERR_ERROR, "its result could not be taken in from the node that ran it");
+    else if (whole)
         lr_pool_end(t, state, &value);
     else
         lr_pool_fail(t, LR_ERR_OBJECT_LOST, "a value on another node could not be taken in", NULL);
-    lr_task_release(t);
+    lr_mesh_over(&cluster.mesh, c);
 }
 
-static void take_want(peer_state *p, const lr_message *m)
+/* "tcp://a:1 tcp://b:2" */
+static void connect_to_others(lr_bytes others)
 {
-    loan *l = get(&p->lent, m->want.task);
-    if (!l) {
-        refuse(p, m->want.task, 0, "a future whose task this node does not know");
-        return;
+    const char *at = others.at, *end = at + others.size_bytes;
+    char url[LR_WORD_MAX], why[LR_ENDING_TEXT];
+    while (at < end) {
+        const char *blank = memchr(at, ' ', (size_t)(end - at));
+        size_t length = (size_t)((blank ? blank : end) - at);
+        lr_peer *peer;
+        snprintf(url, sizeof url, "%.*s", (int)length, at);
+        if (*url && lr_transport_connect(cluster.transport, url, &peer, why) != LR_ENDING_OK)
+            fprintf(stderr, "luarun: node: %s: %s; no work is exchanged with it\n", url, why);
+        at += length + 1;
     }
-    watch(guest_new(p, l->t, 0));
-    if (--l->count > 0) return;
-    take(&p->lent, m->want.task);
-    lr_task_release(l->t);
-    free(l);
 }
 
-static void take_cancel(peer_state *p, const lr_message *m)
-{
-    for (guest *g = p->guests; g; g = g->next)
-        if (g->attempt && lr_id_equal(g->t->id, m->cancel.task)) {
-            lr_pool_cancel(cluster.pool, g->t, LR_ERR_CANCELLED, "the task was cancelled");
-            return;
-        }
-}
-
-static void take_welcome(peer_state *p, const lr_message *m)
+static void take_welcome(link_state *l, const lr_message *m)
 {
     static char paths[3][16384];
     const lr_bytes given[3] = {m->welcome.path, m->welcome.cpath, m->welcome.scriptdir};
-    if (cluster.started || !cluster.config.serves) return;
+    if (cluster.started || !cluster.config.serves || !l->is_driver) return;
     for (int i = 0; i < 3; i++) {
         snprintf(paths[i], sizeof paths[i], "%.*s", (int)given[i].size_bytes, (const char *)given[i].at);
         cluster.config.paths[i] = given[i].size_bytes ? paths[i] : NULL;
     }
     cluster.config.job = m->welcome.job;
     cluster.config.seed = m->welcome.seed;
+    if (m->welcome.broker) lr_mesh_become_broker(&cluster.mesh);
     cluster.config.welcomed(&cluster.config);
-    lr_message here = {.kind = LR_MESSAGE_HERE, .here.pid = (uint64_t)getpid()};
-    lr_link_send(&p->link, &here);
+    connect_to_others(m->welcome.others);
 }
 
-static void handle(peer_state *p, const lr_message *m)
+/* Once this node can run tasks: they may come from then on. */
+static void say_here(link_state *l)
 {
-    switch (m->kind) {
-    case LR_MESSAGE_WELCOME: take_welcome(p, m); return;
-    case LR_MESSAGE_HERE: p->pid = (int)m->here.pid; return;
-    case LR_MESSAGE_ASK: p->wants = m->ask.count; return; /* turn gives */
-    case LR_MESSAGE_FUNCTION: take_function(p, m); return;
-    case LR_MESSAGE_TASK: take_task(p, m); return;
-    case LR_MESSAGE_RESULT: take_result(p, m); return;
-    case LR_MESSAGE_WANT: take_want(p, m); return;
-    case LR_MESSAGE_CANCEL: take_cancel(p, m); return;
+    if (l->said_here || !cluster.started) return;
+    l->said_here = true;
+    lr_message m = {.kind = LR_MESSAGE_HERE};
+    m.here.pid = (uint64_t)getpid();
+    m.here.broker = cluster.mesh.self.is_broker;
+    m.here.offers = lr_bytes_of(cluster.offers, strlen(cluster.offers));
+    lr_channel_send(&l->link, &m);
+}
+
+static void take_here(link_state *l, const lr_message *m)
+{
+    char offers[OFFERS_TEXT];
+    if (l->peer) return;
+    snprintf(offers, sizeof offers, "%.*s", (int)m->here.offers.size_bytes, (const char *)m->here.offers.at);
+    l->pid = (int)m->here.pid;
+    l->is_broker = m->here.broker != 0;
+    l->peer = lr_mesh_peer_up(&cluster.mesh, l->node, l->is_broker, offers, l);
+    if (!l->peer) lr_transport_hang_up(l->link.peer);
+}
+
+static void handle(link_state *l, const lr_message *m)
+{
+    if (m->kind == LR_MESSAGE_WELCOME) {
+        take_welcome(l, m);
+        return;
+    }
+    if (m->kind == LR_MESSAGE_HERE) {
+        take_here(l, m);
+        return;
+    }
+    if (!l->peer || lr_mesh_message(&cluster.mesh, l->peer, m)) return; /* nothing else is said before */
+    switch ((int)m->kind) {
+    case LR_MESSAGE_FUNCTION: lr_exchange_take_function(&l->exchange, m); return;
+    case LR_MESSAGE_TASK: take_task(l, m); return;
+    case LR_MESSAGE_RESULT: take_result(l, m); return;
     case LR_MESSAGE_PRINT:
         if (cluster.config.print) cluster.config.print(m->print.line.at, m->print.line.size_bytes);
         return;
-    case LR_MESSAGE_PART:
-    case LR_MESSAGE_NONE:
-    case LR_MESSAGE_COUNT: return; /* the link keeps them */
+    default: return;
     }
 }
 
@@ -466,155 +437,125 @@ static void handle(peer_state *p, const lr_message *m)
 static void on_record(void *user, lr_peer *peer, uint16_t kind, const void *bytes, size_t size_bytes)
 {
     (void)user;
-    peer_state *p = lr_peer_user(peer);
+    link_state *l = lr_peer_user(peer);
     lr_message m;
-    if (!p) return;
-    lr_link_got got = lr_link_take(&p->link, kind, bytes, size_bytes, &m);
-    if (got == LR_LINK_MESSAGE) handle(p, &m);
-    if (got == LR_LINK_BAD) fprintf(stderr, "luarun: a node sent what is no message (kind %u); it is ignored\n", kind);
+    if (!l) return;
+    lr_channel_got got = lr_channel_take(&l->link, kind, bytes, size_bytes, &m);
+    if (got == LR_CHANNEL_MESSAGE) handle(l, &m);
+    if (got == LR_CHANNEL_BAD)
+        fprintf(stderr, "luarun: a node sent what is no message (kind %u); it is ignored\n", kind);
+}
+
+static lr_bytes text_of(const char *s) { return lr_bytes_of(s, s ? strlen(s) : 0); }
+
+static void say_welcome(link_state *l)
+{
+    char others[LINKS_MAX * 16];
+    size_t size = 0;
+    unsigned brokers = 1;
+    for (unsigned i = 0; i < cluster.link_count; i++) {
+        const char *url = lr_peer_identity(cluster.links[i]->link.peer)->address;
+        if (cluster.links[i] == l) continue;
+        brokers += cluster.links[i]->is_broker;
+        int n = snprintf(others + size, sizeof others - size, "%s ", url);
+        if (n > 0 && (size_t)n < sizeof others - size) size += (size_t)n;
+    }
+    l->is_broker = brokers < BROKERS; /* until its HERE says so itself */
+    lr_message m = {.kind = LR_MESSAGE_WELCOME};
+    m.welcome.job = cluster.config.job;
+    m.welcome.seed = cluster.config.seed;
+    m.welcome.broker = l->is_broker;
+    m.welcome.others = lr_bytes_of(others, size);
+    m.welcome.path = text_of(cluster.config.paths[0]);
+    m.welcome.cpath = text_of(cluster.config.paths[1]);
+    m.welcome.scriptdir = text_of(cluster.config.paths[2]);
+    lr_channel_send(&l->link, &m);
+}
+
+static bool is_driver(const lr_peer *peer)
+{
+    return cluster.config.serves && strcmp(lr_peer_url(peer), cluster.config.url) == 0;
 }
 
 static void on_peer_up(void *user, lr_peer *peer, const lr_identity *identity)
 {
     (void)user;
-    peer_state *p = cluster.peer_count < LINKS_MAX ? calloc(1, sizeof *p) : NULL;
-    if (!p) {
+    link_state *l = cluster.link_count < LINKS_MAX ? calloc(1, sizeof *l) : NULL;
+    if (!l) {
         lr_transport_hang_up(peer);
         return;
     }
-    lr_link_init(&p->link, peer);
-    p->node = identity->node;
-    p->up = true;
-    lr_peer_set_user(peer, p);
-    cluster.peers[cluster.peer_count++] = p;
-    if (cluster.config.serves) return;
-    lr_message m = {.kind = LR_MESSAGE_WELCOME};
-    m.welcome.job = cluster.config.job;
-    m.welcome.seed = cluster.config.seed;
-    m.welcome.path = text_of(cluster.config.paths[0]);
-    m.welcome.cpath = text_of(cluster.config.paths[1]);
-    m.welcome.scriptdir = text_of(cluster.config.paths[2]);
-    lr_link_send(&p->link, &m);
+    lr_channel_init(&l->link, peer);
+    l->node = identity->node;
+    l->exchange = (lr_exchange){&l->link, cluster.config.node, lend, borrow, l};
+    l->is_driver = is_driver(peer);
+    lr_peer_set_user(peer, l);
+    cluster.links[cluster.link_count++] = l;
+    if (!cluster.config.serves) say_welcome(l);
+    say_here(l);
 }
 
 static void on_writable(void *user, lr_peer *peer)
 {
     (void)user;
-    peer_state *p = lr_peer_user(peer);
-    if (p) lr_link_go_on(&p->link);
+    link_state *l = lr_peer_user(peer);
+    if (l) lr_channel_go_on(&l->link);
 }
 
-static lr_id key_of_task(const void *t) { return ((const lr_task *)t)->id; }
-static lr_id key_of_loan(const void *l) { return ((const loan *)l)->t->id; }
-
-/* For the next node that asks. It counts as away until then. */
-static void lose(lr_task *t)
+static void link_free(link_state *l, const char *why)
 {
-    t->next = NULL;
-    if (cluster.lost_last)
-        cluster.lost_last->next = t;
-    else
-        cluster.lost = t;
-    cluster.lost_last = t;
-}
-
-static void tasks_come_back(peer_state *p, const char *why)
-{
-    for (lr_task *t; (t = any(&p->away, key_of_task));) {
-        char text[300];
-        if (t->attempt < ATTEMPTS_MAX) {
-            t->attempt++;
-            lose(t);
-            continue;
-        }
-        atomic_fetch_sub(&cluster.away_count, 1);
-        snprintf(text, sizeof text, "%u nodes were lost while they ran it; the last one: %.200s", t->attempt, why);
-        lr_away_fail(cluster.pool, t, LR_ERR_NODE_DIED, text);
-    }
-    for (lr_task *t; (t = any(&p->borrowed, key_of_task));) {
-        lr_pool_fail(t, LR_ERR_NODE_DIED, "the node that had the value is gone", NULL);
-        lr_task_release(t);
-    }
-}
-
-static void release_all(lr_map *map)
-{
-    size_t position = 0;
-    lr_object *o;
-    while (map->slots && (o = lr_map_next(map, &position)))
-        lr_object_release(o);
-    free(map->slots);
-}
-
-static void peer_free(peer_state *p, const char *why)
-{
-    while (p->guests) {
-        guest *g = p->guests;
-        p->guests = g->next;
-        g->peer = NULL; /* its end is still to come, and goes nowhere */
-        if (g->attempt) lr_pool_cancel(cluster.pool, g->t, LR_ERR_CANCELLED, "the node that wanted it is gone");
-    }
-    tasks_come_back(p, why);
-    for (loan *l; (l = any(&p->lent, key_of_loan));) {
-        lr_task_release(l->t);
-        free(l);
-    }
-    free(p->away.slots);
-    free(p->borrowed.slots);
-    free(p->lent.slots);
-    release_all(&p->functions);
-    release_all(&p->known);
-    lr_link_fini(&p->link);
-    free(p);
+    if (l->peer) lr_mesh_peer_down(&cluster.mesh, l->peer, why);
+    lr_exchange_fini(&l->exchange);
+    lr_channel_fini(&l->link);
+    free(l);
 }
 
 /* A process that was killed is seen to have ended a moment after its connection. */
-static bool how_ended(const peer_state *p, char *text, size_t text_bytes)
+static bool how_ended(const link_state *l, char *text, size_t text_bytes)
 {
-    for (int i = 0; p->pid && cluster.config.how_ended && i < 50; i++) {
-        if (cluster.config.how_ended(p->pid, text, text_bytes)) return true;
+    for (int i = 0; l->pid && cluster.config.how_ended && i < 50; i++) {
+        if (cluster.config.how_ended(l->pid, text, text_bytes)) return true;
         usleep(1000);
     }
     return false;
 }
 
-/* Another process in the place of the lost one; where there can be none, and no other is left, what waits for one
- * fails. */
-static void replace(void)
+static void say_lost(const link_state *l, const char *how)
 {
-    if (cluster.config.replace && cluster.config.replace()) return;
-    while (cluster.peer_count == 0 && cluster.lost) {
-        lr_task *t = cluster.lost;
-        cluster.lost = t->next;
-        atomic_fetch_sub(&cluster.away_count, 1);
-        lr_away_fail(cluster.pool, t, LR_ERR_NODE_DIED, "its node was lost, and no other is left to run it");
-    }
-    if (!cluster.lost) cluster.lost_last = NULL;
+    char id[LR_ID_TEXT];
+    lr_id_format(l->node, id);
+    size_t count = l->peer ? l->peer->away.count : 0;
+    fprintf(stderr, "luarun: node %.8s is lost (process %d: %s); its %zu tasks are run again\n", id, l->pid, how,
+            count);
 }
 
 static void on_peer_down(void *user, lr_peer *peer, lr_ending end, const char *text)
 {
     (void)user;
     (void)end;
-    peer_state *p = lr_peer_user(peer);
-    for (unsigned i = 0; p && i < cluster.peer_count; i++)
-        if (cluster.peers[i] == p) {
-            cluster.peers[i] = cluster.peers[--cluster.peer_count];
+    char how[LR_ENDING_TEXT];
+    link_state *l = lr_peer_user(peer);
+    for (unsigned i = 0; l && i < cluster.link_count; i++)
+        if (cluster.links[i] == l) {
+            cluster.links[i] = cluster.links[--cluster.link_count];
             break;
         }
-    if (cluster.config.serves) {
-        if (p) peer_free(p, text);
-        cluster.config.lost(text);
-        return;
+    bool driver_gone = is_driver(peer);
+    if (!l) {
+        if (driver_gone) cluster.config.lost(text);
+        return; /* it never came up */
     }
-    if (!p) return; /* it never came up */
-    char how[LR_ENDING_TEXT], id[LR_ID_TEXT];
-    if (!how_ended(p, how, sizeof how)) snprintf(how, sizeof how, "%s", text);
-    lr_id_format(p->node, id);
-    fprintf(stderr, "luarun: node %.8s is lost (process %d: %s); its %zu tasks are run again\n", id, p->pid, how,
-            p->away.count);
-    peer_free(p, how);
-    replace();
+    if (!how_ended(l, how, sizeof how)) snprintf(how, sizeof how, "%s", text);
+    if (!cluster.config.serves) {
+        say_lost(l, how);
+        lr_mesh_expect(&cluster.mesh, true); /* until it is known whether another comes in its place */
+    }
+    link_free(l, how);
+    if (driver_gone) cluster.config.lost(text);
+    if (cluster.config.serves) return;
+    bool more = cluster.config.replace && cluster.config.replace();
+    cluster.expect_until_ns = more ? lr_clock_ns() + LR_CLUSTER_EXPECT_NS : 0;
+    if (!more) lr_mesh_expect(&cluster.mesh, false);
 }
 
 static void ring(void *user)
@@ -636,8 +577,15 @@ static void tell_ended(void)
     }
     for (; oldest; oldest = g) {
         g = oldest->next_ended;
-        tell(oldest);
+        lr_mesh_ended(&cluster.mesh, oldest->crossing);
     }
+}
+
+static link_state *driver(void)
+{
+    for (unsigned i = 0; i < cluster.link_count; i++)
+        if (cluster.links[i]->is_driver) return cluster.links[i];
+    return NULL;
 }
 
 static void send_lines(void)
@@ -652,7 +600,8 @@ static void send_lines(void)
     for (; oldest; oldest = l) {
         l = oldest->next;
         lr_message m = {.kind = LR_MESSAGE_PRINT, .print.line = {oldest->bytes, oldest->size_bytes}};
-        if (cluster.peer_count > 0) lr_link_send(&cluster.peers[0]->link, &m);
+        link_state *to = driver();
+        if (to) lr_channel_send(&to->link, &m);
         free(oldest);
     }
 }
@@ -665,57 +614,110 @@ static unsigned sleeping_workers(void)
     return count;
 }
 
-static void ask(void)
+/* More room is told when a worker has found nothing to do; less, now and then. */
+static void tell_idle(uint64_t now_ns)
 {
     bool idle = atomic_exchange(&cluster.idle, false);
-    uint64_t now = lr_clock_ns();
-    if (!cluster.started || cluster.peer_count == 0 || (!idle && now < cluster.ask_again_ns)) return;
     unsigned sleeping = sleeping_workers();
-    cluster.ask_again_ns = sleeping ? now + ASK_AGAIN_NS : LR_NEVER;
-    if (!idle || sleeping == 0) return;
-    lr_message m = {.kind = LR_MESSAGE_ASK, .ask.count = sleeping + 1}; /* one more lies ready when one ends */
-    lr_link_send(&cluster.peers[0]->link, &m);
+    if (idle && sleeping > 0) lr_mesh_idle(&cluster.mesh, sleeping + 1); /* one more lies ready when one ends */
+    if (sleeping > 0 || cluster.mesh.idle_told == 0 || now_ns - cluster.less_ns < IDLE_LESS_NS) return;
+    cluster.less_ns = now_ns;
+    lr_mesh_idle(&cluster.mesh, 0);
 }
 
-/* Tasks that are away and were cancelled here. */
+static void look_cancelled(void *user, lr_mesh_peer *peer, lr_crossing *c)
+{
+    (void)user;
+    if (lr_pool_cancelled(cluster.pool, c->task.runtime)) lr_mesh_cancelled(&cluster.mesh, peer, c->task.id);
+}
+
+/* Tasks that are away, or borrowed, and were cancelled here. */
 static void tell_cancelled(void)
 {
     uint32_t epoch = atomic_load(&cluster.pool->cancel_epoch);
     if (epoch == cluster.epoch_seen) return;
     cluster.epoch_seen = epoch;
-    for (unsigned i = 0; i < cluster.peer_count; i++) {
-        size_t position = 0;
-        lr_task *t;
-        while (cluster.peers[i]->away.slots && (t = lr_map_next(&cluster.peers[i]->away, &position)))
-            if (lr_pool_cancelled(cluster.pool, t)) {
-                lr_message m = {.kind = LR_MESSAGE_CANCEL, .cancel.task = t->id};
-                lr_link_send(&cluster.peers[i]->link, &m);
-            }
-    }
+    lr_mesh_each_away(&cluster.mesh, look_cancelled, NULL);
 }
 
-void lr_cluster_turn(void)
+static void tell_free(const lr_resources *free)
+{
+    char text[OFFERS_TEXT];
+    if (lr_resources_equal(free, &cluster.free_told)) return;
+    cluster.free_told = *free;
+    lr_resources now = *free;
+    if (now.amount[LR_RESOURCE_CPU] < 0) now.amount[LR_RESOURCE_CPU] = 0;
+    lr_resources_format(&now, cluster.config.names, text, sizeof text);
+    lr_mesh_free(&cluster.mesh, text);
+}
+
+static void look_whether_all_came(uint64_t now_ns)
+{
+    if (!cluster.expect_until_ns) return;
+    if (cluster.mesh.peers.count <= cluster.config.expected && now_ns < cluster.expect_until_ns) return;
+    cluster.expect_until_ns = 0;
+    lr_mesh_expect(&cluster.mesh, false);
+}
+
+void lr_cluster_turn(const lr_resources *free)
 {
     if (!cluster.transport) return;
+    uint64_t now_ns = lr_clock_ns();
+    lr_mesh_now(&cluster.mesh, now_ns);
     lr_transport_turn(cluster.transport);
     tell_ended();
     tell_cancelled();
     send_lines();
-    if (cluster.config.serves)
-        ask();
-    else if (cluster.started)
-        give();
+    look_whether_all_came(now_ns);
+    if (cluster.started) {
+        for (unsigned i = 0; i < cluster.link_count; i++)
+            say_here(cluster.links[i]);
+        tell_free(free);
+        tell_idle(now_ns);
+        lr_mesh_left(&cluster.mesh);
+    }
+    const lr_mesh *m = &cluster.mesh;
+    atomic_store(&cluster.busy, m->away_count + m->guest_count + m->seeking.count + m->lost_count);
     lr_transport_flush(cluster.transport);
 }
 
 uint64_t lr_cluster_deadline(void)
 {
     if (!cluster.transport) return LR_NEVER;
-    uint64_t deadline = lr_transport_deadline(cluster.transport);
-    return deadline < cluster.ask_again_ns ? deadline : cluster.ask_again_ns;
+    uint64_t deadline = lr_transport_deadline(cluster.transport), mesh = lr_mesh_deadline(&cluster.mesh);
+    if (mesh < deadline) deadline = mesh;
+    return cluster.expect_until_ns && cluster.expect_until_ns < deadline ? cluster.expect_until_ns : deadline;
+}
+
+/* ---- tasks that ask for something ------------------------------------------------------------------- */
+
+bool lr_cluster_wants(const lr_task *t)
+{
+    if (!cluster.transport || !cluster.started || lr_task_has(t, LR_TASK_GUEST)) return false;
+    const lr_spec *spec = t->extra->spec;
+    if (spec->affinity == LR_AFFINITY_SPREAD) return true;
+    if (spec->affinity == LR_AFFINITY_NODE) return !lr_id_equal(spec->node, cluster.config.node);
+    return spec->unknown_resource || !lr_resources_fit(cluster.config.offers, &spec->need);
+}
+
+void lr_cluster_place(lr_task *t)
+{
+    char need[OFFERS_TEXT], error[160];
+    lr_place_ask ask = {.affinity = t->extra->spec->affinity, .node = t->extra->spec->node};
+    lr_mesh_task task = leaving(t);
+    atomic_fetch_add(&cluster.busy, 1); /* until the turn counts */
+    lr_extra_need(t->extra->options, cluster.config.names, need, sizeof need);
+    if (lr_resources_parse(need, &cluster.mesh.names, &ask.need, error, sizeof error)) {
+        lr_mesh_place(&cluster.mesh, &task, &ask);
+        return;
+    }
+    lr_crossing c = {.kind = LR_CROSSING_SEEKING, .task = task};
+    fail(NULL, &c, LR_ERR_INFEASIBLE, error);
 }
 
 /* ---- from other threads ------------------------------------------------------------------------------- */
+
+static void work_is_left(void) { cluster.config.ring(); }
 
 static void work_is_wanted(void)
 {
@@ -724,7 +726,7 @@ static void work_is_wanted(void)
 
 bool lr_cluster_is_open(void) { return atomic_load(&cluster.open); }
 bool lr_cluster_serves(void) { return lr_cluster_is_open() && cluster.config.serves; }
-bool lr_cluster_rests(void) { return atomic_load(&cluster.away_count) + atomic_load(&cluster.guest_count) == 0; }
+bool lr_cluster_rests(void) { return atomic_load(&cluster.busy) == 0; }
 
 void lr_cluster_print(const char *bytes, size_t size_bytes)
 {
@@ -740,29 +742,54 @@ void lr_cluster_print(const char *bytes, size_t size_bytes)
 
 /* ---- life --------------------------------------------------------------------------------------------- */
 
+static bool open_mesh(void)
+{
+    const lr_mesh_hooks hooks = {send_message, send_task, send_end, count_left, take_left, run_here,
+                                 fail,         stop,      watch,    forget,     NULL};
+    const lr_cluster_config *c = &cluster.config;
+    lr_builder_init(&cluster.values);
+    lr_builder_init(&cluster.extras);
+    lr_resources_format(c->offers, c->names, cluster.offers, sizeof cluster.offers);
+    if (!lr_mesh_init(&cluster.mesh, c->node, !c->serves, cluster.offers, &lr_process_allocator, &hooks, c->node.lo))
+        return false;
+    lr_mesh_now(&cluster.mesh, lr_clock_ns());
+    if (c->expected == 0) return true;
+    lr_mesh_expect(&cluster.mesh, true);
+    cluster.expect_until_ns = lr_clock_ns() + LR_CLUSTER_EXPECT_NS;
+    return true;
+}
+
+/* Where the others reach this node: as it reaches the driver. */
+static lr_ending listen_for_others(const char *driver_url, char why[LR_ENDING_TEXT])
+{
+    lr_address driver_at;
+    lr_address_parse(driver_url, &driver_at);
+    const char *url = driver_at.loopback || driver_at.kind != LR_ADDRESS_TCP ? "tcp://127.0.0.1:0" : "tcp://0.0.0.0:0";
+    return lr_transport_listen(cluster.transport, url, why);
+}
+
 bool lr_cluster_open(lr_pool *pool, const lr_cluster_config *config, char text[LR_CLUSTER_TEXT])
 {
     cluster.pool = pool;
     cluster.config = *config;
-    lr_builder_init(&cluster.builder);
     lr_transport_config transport = {
         .handler = {on_peer_up, on_record, on_writable, on_peer_down, ring, NULL},
         .node = config->node,
         .version = LR_VERSION,
         .build = __DATE__ " " __TIME__,
         .secret = &cluster.config.secret,
-        .record_max = LR_LINK_RECORD_BYTES + 64,
+        .record_max = LR_CHANNEL_RECORD_BYTES + 64,
     };
+    snprintf(text, LR_CLUSTER_TEXT, "not enough memory");
+    if (!open_mesh()) return false;
     cluster.transport = lr_transport_open(&transport);
-    if (!cluster.transport) {
-        snprintf(text, LR_CLUSTER_TEXT, "not enough memory");
-        return false;
-    }
+    if (!cluster.transport) return false;
     char why[LR_ENDING_TEXT];
     lr_peer *peer;
-    lr_ending end = config->serves ? lr_transport_connect(cluster.transport, config->url, &peer, why)
-                                   : lr_transport_listen(cluster.transport, config->url, why);
     atomic_store(&cluster.open, true);
+    lr_ending end = config->serves ? listen_for_others(config->url, why)
+                                   : lr_transport_listen(cluster.transport, config->url, why);
+    if (end == LR_ENDING_OK && config->serves) end = lr_transport_connect(cluster.transport, config->url, &peer, why);
     if (end == LR_ENDING_OK) return true;
     snprintf(text, LR_CLUSTER_TEXT, "%s", why);
     lr_cluster_close();
@@ -774,27 +801,24 @@ const char *lr_cluster_address(void) { return lr_transport_address(cluster.trans
 void lr_cluster_start(void)
 {
     cluster.started = true;
-    if (cluster.config.serves)
-        cluster.pool->work_is_wanted = work_is_wanted;
-    else
-        cluster.pool->work_is_left = work_is_left;
-    atomic_store(&cluster.idle, cluster.config.serves);
+    cluster.pool->work_is_wanted = work_is_wanted;
+    cluster.pool->work_is_left = work_is_left;
+    atomic_store(&cluster.idle, true);
 }
 
 void lr_cluster_close(void)
 {
     if (!cluster.transport) return;
+    lr_mesh_fini(&cluster.mesh);
     lr_transport_close(cluster.transport, CLOSE_NS);
     cluster.transport = NULL;
-    tell_ended(); /* to nobody any more */
-    while (cluster.peer_count > 0)
-        peer_free(cluster.peers[--cluster.peer_count], "the cluster ends");
-    for (lr_task *t = cluster.lost, *next; t; t = next) {
-        next = t->next;
-        lr_away_fail(cluster.pool, t, LR_ERR_CANCELLED, "the job has ended");
+    while (cluster.link_count > 0) {
+        link_state *l = cluster.links[--cluster.link_count];
+        l->peer = NULL; /* the mesh has let go of it */
+        link_free(l, "");
     }
-    cluster.lost = cluster.lost_last = NULL;
-    tell_ended();
-    lr_builder_fini(&cluster.builder);
+    tell_ended(); /* to nobody any more */
+    lr_builder_fini(&cluster.values);
+    lr_builder_fini(&cluster.extras);
     atomic_store(&cluster.open, false);
 }

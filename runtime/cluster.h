@@ -1,32 +1,27 @@
-/* runtime/cluster.h - this node's part in a private cluster: the tasks that it gives to others and those that it
- * runs for them.
+/* runtime/cluster.h - this node's part in a cluster: performs what the mesh (sched/mesh.h) decides.
  *
- * One node drives: it listens, and the script is there. The others serve: each connects to the driver, is told by a
- * WELCOME what to work for, and asks for work whenever a worker of it has none (ASK). Tasks born on a node that
- * serves are that node's own and run there; what comes back is the end of the task that it was given.
+ * The nodes of a job are processes that are connected each with each. One drives: the script is there. The others
+ * serve: each connects to the driver, is told by a WELCOME what to work for and who the others are, and connects to
+ * those. All give and take work alike.
  *
- *     driver                                  node that serves
+ *     driver                                  node that serves                    another
  *       ◀──────────────── connects, proves who it is
- *     WELCOME  ────────────▶                  starts its workers
- *       ◀──────────────── ASK 4               they have nothing to do
- *     FUNCTION, TASK, TASK ▶                  guests: queued like any task
- *       ◀──────────────── RESULT              as each ends
+ *     WELCOME, HERE ───────▶
+ *       ◀──────────────── HERE                starts its workers; connects  ────▶ HERE
+ *       ◀──────────────── IDLE 2              they have nothing to do       ────▶ (brokers only)
+ *     FUNCTION, TASK ──────▶                  a guest: queued like any task
+ *       ◀──────────────── RESULT              as it ends
  *
- * A future among the values of a message is lent: whoever gets it has a task of that id that is not his, and asks
- * for the end (WANT, answered by a RESULT of attempt 0).
+ * When a connection ends, the tasks that were there are tried again elsewhere. The driver starts another process for
+ * each that ended, where it is the one that starts them. A node that serves ends when its driver is gone.
  *
- * When a connection ends, the tasks that were there go to the next node that asks, one attempt more: never to the
- * driver's own workers, for they may be why the node died. After the fourth node that was lost with it a task fails
- * with node_died, and says how that one ended. The driver starts another process for each that ended. A node that
- * serves ends when its driver is gone.
- *
- * Owns: the transport, the links, what is away, lent, borrowed, and the guests. Thread: the node thread, but for
- * what says so. Blocks: open and close. */
+ * Owns: the transport, the links, the mesh. Thread: the node thread, but for what says so. Blocks: open and close. */
 #ifndef RUNTIME_CLUSTER_H
 #define RUNTIME_CLUSTER_H
 
 #include "runtime/pool.h"
 #include "runtime/secret.h"
+#include "sched/resource.h"
 
 #define LR_CLUSTER_TEXT 512
 
@@ -36,6 +31,10 @@ typedef struct lr_cluster_config {
     lr_id node;
     lr_secret secret;
     void (*ring)(void);  /* from any thread: the node thread shall call lr_cluster_turn */
+    const lr_resources *offers; /* of this node */
+    const lr_resource_names *names;
+    unsigned expected;   /* driver: nodes that are on their way as it opens; infeasible is nothing until they are there,
+                            or LR_CLUSTER_EXPECT_NS have passed */
     /* driver: what a WELCOME says; serving: what it said, when welcomed is called */
     lr_id job;
     uint64_t seed;
@@ -48,17 +47,26 @@ typedef struct lr_cluster_config {
     /* driver: how the process ended, into text (false: unknown); and a new one in its place (false: no more) */
     bool (*how_ended)(int pid, char *text, size_t text_bytes);
     bool (*replace)(void);
+    /* to this node's machine with a task that is its own: takes over a count */
+    void (*submit)(lr_task *t);
 } lr_cluster_config;
+
+#define LR_CLUSTER_EXPECT_NS 5000000000u
 
 /* False: text says why. *config is copied; its texts stay the caller's. */
 LR_MUST_USE bool lr_cluster_open(lr_pool *pool, const lr_cluster_config *config, char text[LR_CLUSTER_TEXT]);
 const char *lr_cluster_address(void);
 /* The pool runs: work may be asked for. */
 void lr_cluster_start(void);
-/* Works off what has happened. */
-void lr_cluster_turn(void);
+/* Works off what has happened. free: of this node's resources. */
+void lr_cluster_turn(const lr_resources *free);
 /* When to call turn without a ring. */
 uint64_t lr_cluster_deadline(void);
+/* Whether a task of the machine's shall be placed by the cluster: it is bound to another node, to be spread, or more
+ * than this node has. */
+bool lr_cluster_wants(const lr_task *t);
+/* Takes over such a task, with the machine's count. */
+void lr_cluster_place(lr_task *t);
 void lr_cluster_close(void);
 
 /* From any thread. */

@@ -1,5 +1,6 @@
 #include "runtime/nodeloop.h"
 
+#include "runtime/exchange.h"
 #include "runtime/extra.h"
 #include "sched/control_memory.h"
 
@@ -194,12 +195,26 @@ static void recall_for(lr_spec *spec)
     }
 }
 
+/* A task for this node's machine, or for the cluster. Takes over a count. */
+static void submit(lr_task *t)
+{
+    lr_event event = {.kind = LR_EVENT_TASK_SUBMIT, .spec = t->extra->spec};
+    renew(event.spec);
+    if (lr_cluster_wants(t)) {
+        lr_cluster_place(t);
+        return;
+    }
+    atomic_store(&t->extra->in_machine, true);
+    step(&event);
+    recall_for(event.spec);
+}
+
 static void handle(message *m)
 {
-    bool submits = m->event.kind == LR_EVENT_TASK_SUBMIT;
-    if (submits) renew(m->event.spec);
-    step(&m->event);
-    if (submits) recall_for(m->event.spec);
+    if (m->event.kind == LR_EVENT_TASK_SUBMIT)
+        submit(m->task);
+    else
+        step(&m->event);
     if (m->task) lr_task_release(m->task);
     free(m->text);
     free(m);
@@ -219,25 +234,11 @@ static void on_wake(void *user, lr_control_table table, lr_bytes key)
     (void)key;
 }
 
-static void *allocate(void *user, size_t size_bytes)
-{
-    (void)user;
-    return malloc(size_bytes);
-}
-
-static void release(void *user, void *memory, size_t size_bytes)
-{
-    (void)user;
-    (void)size_bytes;
-    free(memory);
-}
-
 static bool open_memory(void)
 {
-    lr_allocator allocator = {allocate, release, NULL};
     lr_control_handler handler = {on_reply, on_wake, NULL};
     loop.control = &loop.memory.control;
-    return lr_control_memory_init(&loop.memory, &allocator, CONTROL_BYTES, &handler) == LR_ERR_NONE;
+    return lr_control_memory_init(&loop.memory, &lr_process_allocator, CONTROL_BYTES, &handler) == LR_ERR_NONE;
 }
 
 static void start_machine(void)
@@ -293,7 +294,7 @@ static void open_all(void)
 static void turn_cluster(void)
 {
     if (atomic_exchange(&loop.cluster_starts, false)) lr_cluster_start();
-    lr_cluster_turn();
+    lr_cluster_turn(lr_node_available(&loop.machine));
 }
 
 static message *take_all(bool *stopping)
@@ -394,7 +395,6 @@ static void post(lr_event_kind kind, lr_task *t, const lr_event *more)
 
 static void ready(lr_task *t) /* takes over a count: the machine's, until TASK_RELEASE */
 {
-    atomic_store(&t->extra->in_machine, true);
     post(LR_EVENT_TASK_SUBMIT, t, NULL);
 }
 
@@ -444,6 +444,9 @@ bool lr_nodeloop_open_cluster(const lr_cluster_config *config, char text[LR_CLUS
 {
     lr_cluster_config own = *config;
     own.ring = ring;
+    own.submit = submit;
+    own.offers = &loop.config.capacity;
+    own.names = loop.config.names;
     pthread_mutex_lock(&loop.lock);
     LR_ASSERT(!loop.started);
     loop.cluster = &own;

@@ -234,7 +234,10 @@ static inline void bump(_Atomic uint64_t *counter)
 
 void lr_pool_submit(lr_worker *w, lr_task *t)
 {
-    bump(&w->submitted);
+    if (w)
+        bump(&w->submitted);
+    else
+        atomic_fetch_add(&the_pool->other_submitted, 1);
     uint32_t count = t->extra ? t->extra->input_count : 0;
     if (count) atomic_store_explicit(&t->missing, count + 1, memory_order_relaxed);
     uint32_t there = 1;
@@ -245,7 +248,7 @@ void lr_pool_submit(lr_worker *w, lr_task *t)
         if (!lr_task_watch(in->input, &in->waiter)) there++;
     }
     if (count && atomic_fetch_sub_explicit(&t->missing, there, memory_order_acq_rel) != there) return;
-    if (!t->extra) { /* the usual way */
+    if (w && !t->extra) { /* the usual way */
         atomic_store_explicit(&t->word, LR_TASK_QUEUED, memory_order_relaxed);
         lr_pool_push(w, t);
         return;
@@ -256,18 +259,6 @@ void lr_pool_submit(lr_worker *w, lr_task *t)
 /* ---- ends --------------------------------------------------------------------------------------- */
 
 static void count_finished(lr_pool *p, bool never_started);
-
-void lr_pool_submit_elsewhere(lr_pool *p, lr_task *t)
-{
-    atomic_fetch_add(&p->other_submitted, 1);
-    if (lr_task_enqueue(t)) {
-        lr_pool_inject(p, t, 0);
-        return;
-    }
-    atomic_fetch_add(&p->other_started, 1);
-    count_finished(p, false);
-    lr_task_release(t);
-}
 
 lr_task *lr_pool_take_injected(lr_pool *p) { return queue_pop(&p->normal); }
 

@@ -32,6 +32,7 @@ struct lr_input;
 #define LR_TASK_MACHINE 128u    /* non-plain: the node machine decides when it starts */
 #define LR_TASK_INPUTS 256u     /* futures among its arguments */
 #define LR_TASK_VALUE 512u      /* not a task: a value that was put */
+#define LR_TASK_GUEST 1024u     /* another node's: it is not sent on */
 
 typedef struct lr_task lr_task;
 

@@ -84,3 +84,26 @@ void *lr_map_next(const lr_map *map, size_t *position)
     }
     return NULL;
 }
+
+#define FIRST_SLOTS 16
+
+bool lr_map_add(lr_map *map, lr_id key, void *value, const lr_allocator *a)
+{
+    if (map->slots && lr_map_put(map, key, value)) return true;
+    size_t old_count = map->slot_count, count = map->slots ? 2 * old_count : FIRST_SLOTS;
+    lr_map_slot *slots = a->allocate(a->user, count * sizeof *slots);
+    if (!slots) return false;
+    if (map->slots) {
+        lr_map_slot *old = lr_map_move(map, slots, count);
+        a->release(a->user, old, old_count * sizeof *old);
+    } else {
+        lr_map_init(map, slots, count);
+    }
+    return lr_map_put(map, key, value);
+}
+
+void lr_map_free(lr_map *map, const lr_allocator *a)
+{
+    if (map->slots) a->release(a->user, map->slots, map->slot_count * sizeof *map->slots);
+    *map = (lr_map){0};
+}

@@ -101,3 +101,12 @@ size_t lr_spec_explain(const lr_spec *spec, const lr_resource_names *names, char
         lr_text_string(&t, lr_err_meaning(spec->err));
     return t.needed_bytes;
 }
+
+size_t lr_spec_explain_short(int resource, const char *name, int64_t asked, int64_t offered, char *text,
+                             size_t size_bytes)
+{
+    lr_text t = lr_text_of(text, size_bytes);
+    lr_detail d = {LR_DETAIL_RESOURCE, resource, asked, offered};
+    say_shortage(&t, name, &d);
+    return t.needed_bytes;
+}

@@ -100,5 +100,9 @@ void lr_spec_init(lr_spec *spec, lr_id id, lr_id job, const char *function_name)
  * Always ends with a 0; 256 bytes are enough. Returns the length it would need. */
 size_t lr_spec_explain(const lr_spec *spec, const lr_resource_names *names, char *text,
                        size_t size_bytes);
+/* The sentence of a shortage alone: "gpu: 2 asked, the most a node offers is 0 (start luarun with ...)". Ends with a 0;
+ * returns the length it would need. */
+size_t lr_spec_explain_short(int resource, const char *name, int64_t asked, int64_t offered, char *text,
+                             size_t size_bytes);
 
 #endif

@@ -316,6 +316,9 @@ test("a kernel's tensor is not copied: to the script, through tasks, to the next
   eq(m.address(g):get(), address)
 end)
 
+if lr.stats().procs > 1 then
+  check.skip("small tensors, and long strings, are shared", "addresses of different processes")
+else
 test("small tensors are shared too", function()
   local t, address = m.make(4):get()
   eq(address_of(t), address)
@@ -326,6 +329,7 @@ test("a long string reaches every kernel at one place", function()
   local s = lr.put(("y"):rep(1000000))
   eq(m.string_address(s):get(), m.string_address(s):get())
 end)
+end
 
 test("a tensor of 256 MB", function()
   local t = m.make(32 * 1024 * 1024):get()

@@ -1,0 +1,148 @@
+#include "runtime/exchange.h"
+
+#include "runtime/kernels.h"
+#include "runtime/task.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static void *allocate(void *user, size_t size_bytes)
+{
+    (void)user;
+    return malloc(size_bytes);
+}
+
+static void give_back(void *user, void *memory, size_t size_bytes)
+{
+    (void)user;
+    (void)size_bytes;
+    free(memory);
+}
+
+const lr_allocator lr_process_allocator = {allocate, give_back, NULL};
+
+/* ---- out -------------------------------------------------------------------------------------------- */
+
+static void lend(void *exchange, lr_task *t)
+{
+    lr_exchange *x = exchange;
+    x->lend(x->user, t);
+}
+
+static lr_id know(void *exchange, lr_fn *fn) { return lr_exchange_know(exchange, fn); }
+
+static lr_bytes text_of(const char *s) { return lr_bytes_of(s, s ? strlen(s) : 0); }
+
+lr_bytes lr_exchange_out(lr_exchange *x, lr_builder *b, const lr_value *v)
+{
+    lr_export_to to = {lend, know, x};
+    lr_builder_reset(b);
+    lr_export(b, v, &to);
+    return lr_bytes_of(b->data, b->failed ? 0 : b->size_bytes);
+}
+
+static void send_function(lr_exchange *x, lr_fn *fn, lr_id id)
+{
+    lr_builder b; /* functions lie inside functions: each level has its own */
+    lr_builder_init(&b);
+    lr_message m = {.kind = LR_MESSAGE_FUNCTION};
+    m.function.function = id;
+    m.function.kind = fn->kind;
+    m.function.name = text_of(fn->name);
+    m.function.module = text_of(fn->kind == LR_FN_KERNEL ? fn->kernel->set->path : fn->module);
+    m.function.field = text_of(fn->kind == LR_FN_KERNEL ? fn->kernel->set->name : fn->field);
+    if (fn->kind == LR_FN_LUA) m.function.body = lr_exchange_out(x, &b, &fn->body);
+    lr_channel_send(x->link, &m);
+    lr_builder_fini(&b);
+}
+
+lr_id lr_exchange_know(lr_exchange *x, lr_fn *fn)
+{
+    lr_id id = lr_id_child(x->self, fn->serial);
+    if (lr_map_find(&x->known, id) || !lr_map_add(&x->known, id, fn, &lr_process_allocator)) return id;
+    lr_object_retain(&fn->base);
+    send_function(x, fn, id);
+    return id;
+}
+
+/* ---- in --------------------------------------------------------------------------------------------- */
+
+static lr_task *borrow(void *exchange, lr_id id)
+{
+    lr_exchange *x = exchange;
+    return x->borrow(x->user, id);
+}
+
+/* One that was not sent yet is on its way: functions may refer to each other. */
+static lr_fn *find(void *exchange, lr_id id)
+{
+    lr_exchange *x = exchange;
+    lr_fn *fn = lr_map_find(&x->functions, id);
+    if (fn) return fn;
+    lr_value nothing = {0};
+    fn = lr_fn_new_lua("?", &nothing);
+    if (fn && lr_map_add(&x->functions, id, fn, &lr_process_allocator)) return fn;
+    if (fn) lr_object_release(&fn->base);
+    return NULL;
+}
+
+bool lr_exchange_in(lr_exchange *x, lr_bytes bytes, lr_value *v, char *text, size_t text_bytes)
+{
+    lr_import_from from = {borrow, find, x};
+    lr_reader r = lr_reader_of(bytes.at, bytes.size_bytes);
+    *v = (lr_value){0};
+    return lr_import(&r, v, &from, text, text_bytes);
+}
+
+static lr_kernel *find_kernel(const char *name, const char *path, const char *set_name)
+{
+    const lr_kernel_set *set;
+    char *message = NULL;
+    const char *dot = strrchr(name, '.');
+    if (lr_kernels_load(path, set_name, &set, &message) != LR_ERR_NONE) {
+        free(message);
+        return NULL;
+    }
+    return lr_kernels_get(set, dot ? dot + 1 : name);
+}
+
+static void cut(lr_bytes from, char *text, size_t text_bytes)
+{
+    snprintf(text, text_bytes, "%.*s", (int)from.size_bytes, (const char *)from.at);
+}
+
+void lr_exchange_take_function(lr_exchange *x, const lr_message *m)
+{
+    char name[200], module[4096], field[200], text[256];
+    lr_fn *fn = find(x, m->function.function);
+    if (!fn || m->function.kind > LR_FN_KERNEL) return;
+    cut(m->function.name, name, sizeof name);
+    cut(m->function.module, module, sizeof module);
+    cut(m->function.field, field, sizeof field);
+    lr_value body = {0};
+    if (m->function.kind == LR_FN_LUA && !lr_exchange_in(x, m->function.body, &body, text, sizeof text)) return;
+    lr_kernel *kernel = m->function.kind == LR_FN_KERNEL ? find_kernel(name, module, field) : NULL;
+    if (m->function.kind == LR_FN_KERNEL && !kernel) return;
+    lr_fn_become(fn, (lr_fn_kind)m->function.kind, name, module, field, kernel, &body);
+}
+
+lr_fn *lr_exchange_function(lr_exchange *x, lr_id id)
+{
+    lr_fn *fn = lr_map_find(&x->functions, id);
+    return fn && lr_fn_is_whole(fn) ? fn : NULL;
+}
+
+static void release_all(lr_map *map)
+{
+    size_t position = 0;
+    lr_object *o;
+    while (map->slots && (o = lr_map_next(map, &position)))
+        lr_object_release(o);
+    lr_map_free(map, &lr_process_allocator);
+}
+
+void lr_exchange_fini(lr_exchange *x)
+{
+    release_all(&x->functions);
+    release_all(&x->known);
+}

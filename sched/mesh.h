@@ -1,0 +1,189 @@
+/* sched/mesh.h - the nodes of a job, and the tasks that cross between them.
+ *
+ * Each node has a mesh; together they are a cluster. A mesh decides: which tasks leave this node and when, what comes
+ * back from a node that was lost, whom to tell an end. It knows no socket, no thread, no clock and no Lua: what happens
+ * goes in by the functions below, what is to be done comes out by the hooks, and the same calls give the
+ * same hooks. So the simulator runs thousands of them in virtual time.
+ *
+ * Crossings. A task that crosses has a record on each side of the link:
+ *
+ *      here                                     there
+ *      SEEKING   a broker was asked where       -
+ *      LOST      its node is gone               -
+ *      AWAY      runs at the peer               GUEST    runs here for the peer        TASK ▶ ◀ RESULT (attempt > 0)
+ *      LOAN      a future of it went there      -                                      (inside any value)
+ *      WATCH     the peer will be told the end  BORROW   a stand-in waits for the end  ◀ WANT, RESULT (attempt 0) ▶
+ *
+ *   place ─▶ SEEKING ─placed─▶ AWAY ─RESULT─▶ (over)         give ─▶ AWAY
+ *               ▲                │ peer down, attempts left
+ *               └────── LOST ◀───┘        none left: the task fails with node_died
+ *
+ * What travels. Plain tasks go where a broker (broker.h: the global scheduler, a role of some nodes) has brought
+ * together this node, that has a surplus, and one that is idle. Tasks that ask for something this node lacks (place)
+ * go where a broker says. Those bound to a node go there. A guest never travels on. Attempts are numbered; the first
+ * end of a task stands, and a RESULT of an attempt that was given up is ignored.
+ *
+ * A peer that is gone. Its guests here are stopped: whoever wanted them is no more. Ours that were there are tried
+ * again elsewhere, up to their retries; with nobody left they run here, unless they are risky (kernels: they may have
+ * been why) and were lost more than once. Stand-ins for its tasks fail.
+ *
+ * Owns: peers, crossings. What `runtime` points to is the caller's. Errors: no memory makes a task run here, or fail.
+ * Units: ns of one clock. Thread: one. Blocks: never. */
+#ifndef SCHED_MESH_H
+#define SCHED_MESH_H
+
+#include "sched/broker.h"
+#include "sched/message.h"
+#include "sched/text.h"
+
+typedef struct lr_mesh_peer {
+    lr_broker_node node; /* first */
+    bool is_broker;
+    bool hungry;         /* a broker, for which work is wanted */
+    uint32_t granted;    /* tasks to send to it, by grants not worked off */
+    lr_link broker_link, granted_link; /* while it is one; while there are some */
+    lr_map away, guests, loans, borrows; /* task -> lr_crossing */
+    lr_list watches;
+    void *runtime;       /* NULL: this node itself */
+} lr_mesh_peer;
+
+typedef enum lr_crossing_kind {
+    LR_CROSSING_SEEKING, LR_CROSSING_LOST, LR_CROSSING_AWAY, LR_CROSSING_GUEST,
+    LR_CROSSING_LOAN, LR_CROSSING_WATCH, LR_CROSSING_BORROW
+} lr_crossing_kind;
+
+/* A task as it leaves. */
+typedef struct lr_mesh_task {
+    lr_id id;
+    uint32_t attempt;     /* from 1 */
+    uint16_t retries;     /* losses that it may survive */
+    bool risky;           /* a kernel */
+    uint64_t deadline_ns; /* must have been sent by then; 0: none */
+    void *runtime;
+} lr_mesh_task;
+
+typedef struct lr_crossing {
+    lr_mesh_task task;
+    lr_crossing_kind kind;
+    uint32_t count;      /* LOAN: WANTs that may still come */
+    lr_link link;        /* watches; settled, lost */
+    lr_mesh_peer *peer;  /* GUEST, WATCH: NULL when that is gone */
+    lr_place_ask *ask;   /* NULL: plain */
+} lr_crossing;
+
+typedef struct lr_mesh_hooks {
+    /* m to the peer, in order. */
+    void (*send)(void *user, lr_mesh_peer *to, const lr_message *m);
+    /* The task to the peer, as c->attempt. False: it has ended meanwhile (cancelled), and is let go of. */
+    bool (*send_task)(void *user, lr_mesh_peer *to, lr_crossing *c);
+    /* How the task ended (GUEST, WATCH), to the peer. */
+    void (*send_end)(void *user, lr_mesh_peer *to, const lr_crossing *c);
+    /* How many tasks wait here that may go. What is pushed from now on is told by lr_mesh_left. */
+    size_t (*count_left)(void *user);
+    /* Takes up to max of them: lr_mesh_give for each. */
+    void (*take_left)(void *user, lr_mesh_peer *for_peer, size_t max);
+    /* It runs here: for good (the caller lets go of it). */
+    void (*run_here)(void *user, const lr_crossing *c);
+    /* It fails (AWAY, SEEKING, LOST; BORROW): for good. */
+    void (*fail)(void *user, const lr_crossing *c, lr_err code, const char *why);
+    /* A GUEST that nobody wants any more, or a WATCHed task that the peer has cancelled, shall stop. Its end is still
+     * to be told (lr_mesh_ended). */
+    void (*stop)(void *user, lr_crossing *c);
+    /* A WATCH begins: its end is told by lr_mesh_ended, even within this call. */
+    void (*watch)(void *user, lr_crossing *c);
+    /* The record is freed: what it held is let go of. */
+    void (*forget)(void *user, const lr_crossing *c);
+    void *user;
+} lr_mesh_hooks;
+
+typedef struct lr_mesh_stats {
+    uint64_t sent, came_back, lost, run_again, guests, failed;
+} lr_mesh_stats;
+
+typedef struct lr_mesh {
+    lr_mesh_hooks hooks;
+    const lr_allocator *allocator;
+    lr_resource_names names;  /* of all nodes' resources, as they become known */
+    lr_mesh_peer self;
+    lr_map peers;             /* node -> lr_mesh_peer, self too */
+    lr_broker broker;         /* idle unless self.is_broker */
+    lr_map seeking;           /* task -> lr_crossing */
+    lr_list settled;          /* SEEKING, with a peer: to be sent there */
+    lr_list lost;             /* plain, oldest first */
+    size_t lost_count;
+    lr_list brokers;          /* self too, if it is one */
+    lr_list granted;          /* peers with grants to work off */
+    lr_mesh_peer *asked;      /* the broker that this node asks; NULL: there is none */
+    uint64_t deadline_ns;     /* no later than the first of those that seek; 0: none */
+    uint32_t idle_told;       /* what the brokers know of this node; UINT32_MAX: perhaps nothing */
+    bool busy, ending;        /* working off: no deeper */
+    bool left;                /* tasks may have become left */
+    uint64_t now_ns;
+    uint64_t quiet_until_ns;  /* nothing could be taken: not before that again */
+    uint64_t quiet_ns;
+    uint64_t away_count, guest_count;
+    lr_mesh_stats stats;
+} lr_mesh;
+
+/* offers: "cpu=2,gpu=1", whole. False: no memory, or offers makes no sense. */
+LR_MUST_USE bool lr_mesh_init(lr_mesh *m, lr_id self, bool is_broker, const char *offers, const lr_allocator *a,
+                              const lr_mesh_hooks *hooks, uint64_t seed);
+/* Everything is let go of; tasks that are away or seek fail. */
+void lr_mesh_fini(lr_mesh *m);
+/* The time of what follows; tasks whose deadline has passed fail. */
+void lr_mesh_now(lr_mesh *m, uint64_t now_ns);
+/* When to call lr_mesh_left though nothing has happened; UINT64_MAX: not. */
+uint64_t lr_mesh_deadline(const lr_mesh *m);
+/* This node is a broker from now on; before its peers come up. */
+void lr_mesh_become_broker(lr_mesh *m);
+/* Whether more nodes are on their way. */
+void lr_mesh_expect(lr_mesh *m, bool more);
+
+/* ---- peers --- */
+
+/* NULL: no memory, offers makes no sense, or it is up already; the connection should end. */
+lr_mesh_peer *lr_mesh_peer_up(lr_mesh *m, lr_id node, bool is_broker, const char *offers, void *runtime);
+/* why: how it ended, for the errors of what cannot be tried again. The peer is gone when it returns. */
+void lr_mesh_peer_down(lr_mesh *m, lr_mesh_peer *peer, const char *why);
+/* False: no message that the mesh knows (the caller's own kinds: TASK, RESULT, ...). */
+LR_MUST_USE bool lr_mesh_message(lr_mesh *m, lr_mesh_peer *peer, const lr_message *message);
+
+/* ---- this node's work --- */
+
+/* So many tasks could begin here at once. */
+void lr_mesh_idle(lr_mesh *m, uint32_t count);
+/* What this node's own scheduler has free now, as "cpu=1,gpu=0.5". */
+void lr_mesh_free(lr_mesh *m, const char *free);
+/* Work may wait here that nobody begins. */
+void lr_mesh_left(lr_mesh *m);
+/* From take_left: this one goes. */
+void lr_mesh_give(lr_mesh *m, lr_mesh_peer *to, const lr_mesh_task *task);
+/* A task that cannot run here, or need not. */
+void lr_mesh_place(lr_mesh *m, const lr_mesh_task *task, const lr_place_ask *ask);
+/* It was cancelled: the peer that runs it is told, one that seeks is let go of. */
+void lr_mesh_cancelled(lr_mesh *m, lr_mesh_peer *peer, lr_id task);
+
+/* ---- ends --- */
+
+/* A RESULT came: the AWAY (attempt > 0) or BORROW it is of, NULL when it is of none. The caller ends the task, then
+ * calls lr_mesh_over. */
+lr_crossing *lr_mesh_result(lr_mesh *m, lr_mesh_peer *peer, lr_id task, uint32_t attempt);
+void lr_mesh_over(lr_mesh *m, lr_crossing *c);
+/* A TASK came. NULL: no memory, or it is here already. */
+lr_crossing *lr_mesh_guest(lr_mesh *m, lr_mesh_peer *peer, lr_id task, uint32_t attempt, void *runtime);
+/* A GUEST or a WATCH has ended: the peer is told, c is freed. */
+void lr_mesh_ended(lr_mesh *m, lr_crossing *c);
+
+/* ---- futures in values --- */
+
+/* A future of the task goes to the peer. True: the LOAN is new, and holds runtime. */
+LR_MUST_USE bool lr_mesh_lend(lr_mesh *m, lr_mesh_peer *peer, lr_id task, void *runtime);
+/* One has come from the peer, which is told that its end is wanted: what stands for it (its runtime), or NULL: make
+ * one, with lr_mesh_borrow. */
+void *lr_mesh_borrowed(lr_mesh *m, lr_mesh_peer *peer, lr_id task);
+LR_MUST_USE bool lr_mesh_borrow(lr_mesh *m, lr_mesh_peer *peer, lr_id task, void *runtime);
+
+/* Every task that is away, for the caller to look which were cancelled. */
+void lr_mesh_each_away(lr_mesh *m, void (*look)(void *user, lr_mesh_peer *peer, lr_crossing *c), void *user);
+
+#endif

@@ -1,0 +1,75 @@
+#include "sched/place.h"
+
+static lr_place_policy *const policies[] = {lr_place_load, lr_place_locality, lr_place_spread};
+
+bool lr_place_could(const lr_place_node *node, const lr_place_ask *ask)
+{
+    if (ask->affinity == LR_AFFINITY_NODE && !lr_id_equal(ask->node, node->id)) return false;
+    return lr_resources_fit(&node->total, &ask->need);
+}
+
+/* A node that is asked to spread tasks takes them all and lets them wait. */
+bool lr_place_fits(const lr_place_node *node, const lr_place_ask *ask)
+{
+    if (!lr_place_could(node, ask)) return false;
+    if (ask->affinity != LR_AFFINITY_NONE) return true;
+    for (int i = 0; i < LR_RESOURCE_COUNT; i++) {
+        int64_t left = node->total.amount[i] - node->given.amount[i], said = node->free.amount[i];
+        if (ask->need.amount[i] > (left < said ? left : said)) return false;
+    }
+    return true;
+}
+
+static double cost_of(const lr_place_node *node, const lr_place_ask *ask)
+{
+    double cost = 0;
+    for (size_t i = 0; i < LR_COUNT(policies); i++)
+        cost += policies[i](node, ask);
+    return cost;
+}
+
+typedef struct best {
+    lr_place_node *node;
+    double cost;
+    uint64_t equals;
+} best;
+
+static void look(best *b, lr_place_node *node, const lr_place_ask *ask, lr_prng *chance)
+{
+    if (!lr_place_fits(node, ask)) return;
+    double cost = cost_of(node, ask);
+    if (b->node && cost > b->cost) return;
+    b->equals = b->node && cost == b->cost ? b->equals + 1 : 1; /* each of k equals is taken with chance 1/k */
+    if (b->equals > 1 && lr_prng_below(chance, b->equals) != 0) return;
+    b->node = node;
+    b->cost = cost;
+}
+
+lr_place_node *lr_place_best(lr_place_node *const *nodes, size_t count, const lr_place_ask *ask, lr_prng *chance)
+{
+    best b = {0};
+    if (count > LR_PLACE_LOOK)
+        for (size_t i = 0; i < LR_PLACE_LOOK; i++)
+            look(&b, nodes[lr_prng_below(chance, count)], ask, chance);
+    if (b.node) return b.node;
+    for (size_t i = 0; i < count; i++)
+        look(&b, nodes[i], ask, chance);
+    return b.node;
+}
+
+int lr_place_short(lr_place_node *const *nodes, size_t count, const lr_place_ask *ask, int64_t *offered)
+{
+    int which = -1;
+    *offered = 0;
+    for (int i = 0; i < LR_RESOURCE_COUNT && which < 0; i++) { /* one that no node has enough of */
+        int64_t most = 0;
+        for (size_t k = 0; k < count; k++)
+            if (nodes[k]->total.amount[i] > most) most = nodes[k]->total.amount[i];
+        if (ask->need.amount[i] > most) which = i, *offered = most;
+    }
+    for (size_t k = 0; k < count && which < 0; k++) { /* or each has too little of something */
+        which = lr_resources_short(&nodes[k]->total, &ask->need);
+        if (which >= 0) *offered = nodes[k]->total.amount[which];
+    }
+    return which;
+}
