@@ -38,6 +38,7 @@ static const char help[] =
     "  --procs N          node processes on this machine, with so many workers each (1);\n"
     "                     with --workers 0 the others have one worker each\n"
     "  --cluster URL      join a live cluster; also LUARUN_CLUSTER            (none: this process alone)\n"
+    "  --listen ADDRESS   where a joining script awaits nodes: tcp://HOST:PORT  (as it reaches Redis)\n"
     "  --verbose          say what is chosen by itself, such as the seed\n"
     "  --version, --help\n";
 
@@ -226,7 +227,7 @@ static lr_cli_next check_command(lr_cli *cli)
     if (strcmp(word, "node") == 0) return check_node(cli);
     if (lr_command_is(word)) {
         cli->command = word;
-        return take_environment(cli);
+        return lr_command_needs_lua(cli) ? take_environment(cli) : LR_CLI_RUN;
     }
     if (strcmp(word, "console") == 0) return check_console_command(cli);
     for (size_t i = 0; i < LR_COUNT(commands); i++) {

@@ -12,7 +12,10 @@ struct lua_State;
 
 /* Whether a word in a script's place is one of these commands. */
 bool lr_command_is(const char *word);
-/* Runs it; the exit status. What is wrong was said. */
+/* Whether it is one that is run with lr_command_run; else with lr_command_run_plain, before there is any Lua. */
+bool lr_command_needs_lua(const lr_cli *cli);
+/* Run it; the exit status. What is wrong was said. */
+int lr_command_run_plain(const lr_cli *cli);
 int lr_command_run(struct lua_State *L, const lr_cli *cli);
 
 #endif

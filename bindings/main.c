@@ -314,6 +314,7 @@ int main(int argc, char **argv)
     lr_cli_next next = lr_cli_read(&p.cli, argc, argv);
     if (next != LR_CLI_RUN) return next == LR_CLI_DONE ? EXIT_SUCCESS : EXIT_FAILURE;
     if (p.cli.serves && p.cli.config.joins) return lr_agent_run(&p.cli.config);
+    if (p.cli.command && !lr_command_needs_lua(&p.cli)) return lr_command_run_plain(&p.cli);
     lua_State *L = luaL_newstate();
     if (!L) {
         lr_cli_complain("cannot create state: not enough memory");

@@ -272,7 +272,8 @@ static void start(lr_state *S, lua_State *L)
                                .names = &session.names,
                                .member = session.config.joins ? &session.member : NULL};
     session.member = (lr_member_config){.url = session.config.cluster, .job = session.job,
-                                        .name = session.config.name, .workers = session.config.workers};
+                                        .name = session.config.name, .workers = session.config.workers,
+                                        .listen = session.config.listen};
     lr_nodeloop_init(p, &node);
     lr_task_on_unseen(on_unseen);
     lr_crash_install();

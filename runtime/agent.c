@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #define MS 1000000ull
-#define AWAIT_NS (5 * LR_NS_PER_S)
+#define AWAIT_NS (LR_NS_PER_S * 5 / 2) /* longer than a connection may take, so that its own words are said */
 #define GRACE_NS (LR_NS_PER_S)       /* a process whose job has ended ends by itself, within */
 #define BACKOFF_MIN_NS (100 * MS)
 #define BACKOFF_MAX_NS (2 * LR_NS_PER_S)

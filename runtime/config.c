@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "runtime/config.h"
 
+#include "runtime/address.h"
 #include "runtime/control_redis_url.h"
 #include "runtime/pool.h"
 #include "sched/resource.h"
@@ -188,6 +189,17 @@ static bool set_cluster(const setting *s)
     return true;
 }
 
+static bool set_listen(const setting *s)
+{
+    lr_address address;
+    bool fits = strlen(s->value) < LR_LISTEN_TEXT;
+    if (fits) lr_address_parse(s->value, &address);
+    if (!fits || (address.kind != LR_ADDRESS_TCP && address.kind != LR_ADDRESS_TLS))
+        return refuse_value(s, "tcp://HOST:PORT (port 0: any free one)");
+    strcpy(s->config->listen, s->value);
+    return true;
+}
+
 static bool set_trace(const setting *s)
 {
     return refuse(s, "the timeline is not in this version (" LR_VERSION ")");
@@ -200,6 +212,7 @@ static const struct row {
 } rows[] = {
     {"workers", LR_CONFIG_VALUE, set_workers},
     {"cluster", LR_CONFIG_VALUE, set_cluster},
+    {"listen", LR_CONFIG_VALUE, set_listen},
     {"procs", LR_CONFIG_VALUE, set_procs},
     {"resources", LR_CONFIG_VALUE, set_resources},
     {"seed", LR_CONFIG_VALUE, set_seed},

@@ -12,6 +12,7 @@
 #define LR_RESOURCES_TEXT 512
 #define LR_CLUSTER_URL_TEXT 2048
 #define LR_JOB_NAME_TEXT 128
+#define LR_LISTEN_TEXT 280
 
 typedef struct lr_config {
     int workers;          /* worker threads; 0: drive only */
@@ -24,6 +25,7 @@ typedef struct lr_config {
     int procs;            /* node processes, this one too */
     bool joins;           /* cluster is the address of a cluster's Redis; else of a node that drives, or empty */
     char cluster[LR_CLUSTER_URL_TEXT];
+    char listen[LR_LISTEN_TEXT]; /* a driver's address for the cluster's nodes; empty: found by itself */
     bool by_program;      /* read from the program's command line */
     char name[LR_JOB_NAME_TEXT]; /* of the job, for people */
     char resources[LR_RESOURCES_TEXT]; /* "tpu=2,gpu=1": checked, in lr_resources_parse's form */

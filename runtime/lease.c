@@ -24,6 +24,7 @@ static void ask(lr_lease *lease, uint64_t now_ns)
 
 void lr_lease_turn(lr_lease *lease, uint64_t now_ns)
 {
+    lease->now_ns = now_ns;
     if (lease->started && !lease->asked && lease->next_ns <= now_ns) ask(lease, now_ns);
 }
 
@@ -44,7 +45,7 @@ static void on_conflict(lr_lease *lease, const lr_control_reply *reply)
     bool was_held = lease->held;
     lease->version = 0;
     lease->held = false;
-    lease->next_ns = swept ? lr_clock_ns() + RETRY_NS : 0; /* it is about to be deleted */
+    lease->next_ns = swept ? lease->now_ns + RETRY_NS : 0; /* it is about to be deleted */
     if (was_held && lease->lost) lease->lost(lease->user);
 }
 
@@ -59,7 +60,7 @@ bool lr_lease_reply(lr_lease *lease, const lr_control_reply *reply)
     } else if (reply->status == LR_CONTROL_STATUS_CONFLICT) {
         on_conflict(lease, reply);
     } else {
-        lease->next_ns = lr_clock_ns() + RETRY_NS;
+        lease->next_ns = lease->now_ns + RETRY_NS;
     }
     return true;
 }

@@ -25,7 +25,7 @@ typedef struct lr_lease {
     size_t (*write)(void *user, char text[LR_ROW_MAX]); /* the row as it is now */
     void (*lost)(void *user); /* it was swept; may change the key; NULL: nothing to say */
     void *user;
-    uint64_t version, next_ns, token;
+    uint64_t version, next_ns, token, now_ns; /* now: of the last turn */
     bool started, asked;
     bool held;             /* the store has it, as far as is known */
     lr_control_status status; /* of the last answer */

@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 #define MS 1000000ull
-#define AWAIT_NS (5 * LR_NS_PER_S)
+#define AWAIT_NS (LR_NS_PER_S * 5 / 2) /* longer than a connection may take, so that its own words are said */
 #define CLOSE_NS (500 * MS)
 #define HISTORY_LIMIT 1000u
 #define TOKEN_NODES (0xc1ull << 56)
@@ -18,7 +18,7 @@ static struct {
     lr_control *control;
     lr_control_handler handler;
     lr_row row;
-    char address[300], listen[LR_REACH_TEXT];
+    char address[300], listen[300];
     lr_lease lease;
     bool quiet, closed_answered;
     unsigned nodes, others; /* registered: of this version, of another */
@@ -102,6 +102,7 @@ static void on_status(void *user, const char *line)
 
 lr_control *lr_member_open(const lr_member_config *config, const lr_control_handler *handler, char text[LR_MEMBER_TEXT])
 {
+    char reach[LR_REACH_TEXT];
     lr_control_redis_config redis;
     const lr_control_handler own = {on_reply, on_wake, NULL};
     member.config = *config;
@@ -113,7 +114,8 @@ lr_control *lr_member_open(const lr_member_config *config, const lr_control_hand
     lr_control *control = lr_control_redis_open(&redis, &own, text, LR_MEMBER_TEXT);
     if (!control) return NULL;
     bool ready = lr_control_redis_await(control, AWAIT_NS) == LR_CONTROL_REDIS_READY;
-    bool loopback = lr_reach_url(control, member.listen);
+    bool loopback = lr_reach_url(control, reach);
+    snprintf(member.listen, sizeof member.listen, "%s", config->listen[0] ? config->listen : reach);
     if (ready && (loopback || config->has_secret)) return member.control = control;
     if (!ready)
         lr_control_redis_status(control, text, LR_MEMBER_TEXT);

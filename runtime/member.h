@@ -6,7 +6,7 @@
  *
  *     open ─▶ (the transport listens on lr_member_listen) ─▶ join ─▶ turn ... ─▶ leave ─▶ (the machine's end) ─▶ close
  *
- * Owns: the store, the row. Thread: the node thread. Blocks: open and join up to 5 s, close up to half a second. */
+ * Owns: the store, the row. Thread: the node thread. Blocks: open and join up to 2.5 s, close up to half a second. */
 #ifndef RUNTIME_MEMBER_H
 #define RUNTIME_MEMBER_H
 
@@ -21,6 +21,7 @@ typedef struct lr_member_config {
     const char *name; /* the script's */
     int workers;
     bool has_secret;
+    const char *listen; /* "": the address by which Redis is reached */
 } lr_member_config;
 
 /* NULL: text says why. Replies that are not the member's own go to the handler. The texts stay the caller's. */

@@ -87,6 +87,7 @@ static bool is_claiming(const lr_roster *r)
 
 void lr_roster_turn(lr_roster *r, uint64_t now_ns)
 {
+    r->now_ns = now_ns;
     if (r->reading || now_ns < r->next_ns) return;
     if (r->subscribes && !r->subscribed) {
         lr_control_request request = {.op = LR_CONTROL_SUBSCRIBE};
@@ -148,7 +149,7 @@ static void take_row(lr_roster *r, const lr_control_row *row, uint64_t now_ns)
 
 static void end_reading(lr_roster *r)
 {
-    bool believes = lr_clock_ns() >= r->believe_ns;
+    bool believes = r->now_ns >= r->believe_ns;
     for (size_t i = 0; i < r->count;) {
         lr_roster_entry *e = r->entries[i];
         if (e->round == r->round || e->claiming || !believes) {
@@ -165,14 +166,13 @@ static void end_reading(lr_roster *r)
 
 static void on_scan(lr_roster *r, const lr_control_reply *reply)
 {
-    uint64_t now_ns = lr_clock_ns();
-    forgive(r, now_ns); /* it may have been asked before the store was away */
+    forgive(r, r->now_ns); /* it may have been asked before the store was away */
     if (reply->status != LR_CONTROL_STATUS_OK) { /* what is there is not known: nobody is gone */
         r->reading = false;
         return;
     }
     for (uint32_t i = 0; i < reply->count; i++)
-        take_row(r, &reply->rows[i], now_ns);
+        take_row(r, &reply->rows[i], r->now_ns);
     r->cursor = reply->cursor;
     if (r->cursor)
         scan(r);

@@ -41,6 +41,7 @@ typedef struct lr_roster {
     uint64_t (*connections)(const lr_control *control); /* a larger number: the store was away */
     lr_roster_entry **entries;
     size_t count, room;
+    uint64_t now_ns; /* of the last turn */
     uint64_t round, next_ns, cursor, connections_seen;
     uint64_t believe_ns; /* until then nobody is gone: the store may be a new one, which owners fill again */
     bool reading, again, subscribed;

@@ -71,6 +71,14 @@ function Server:node(what)
   return kit.start(words)
 end
 
+---A port of the loopback that nobody has.
+function redis.free_port()
+  local used = kit.shell("cat /proc/net/tcp /proc/net/tcp6")
+  for port = 20000 + os.time() % 10000, 32000 do
+    if not used:find((":%04X "):format(port), 1, true) then return port end
+  end
+end
+
 ---The process ids whose parent is that process.
 function redis.children(pid)
   local list = {}
