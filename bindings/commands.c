@@ -1,7 +1,7 @@
 #include "bindings/commands.h"
 
 #include "bindings/tables.h"
-#include "runtime/statedir.h"
+#include "runtime/here.h"
 #include "runtime/up.h"
 
 #include <lauxlib.h>
@@ -94,6 +94,16 @@ static void share_workers(words *w)
     w->config.workers = w->config.workers > (int)w->up.nodes ? w->config.workers / (int)w->up.nodes : 1;
 }
 
+/* And of the memory. */
+static bool share_memory(words *w)
+{
+    char more[LR_RESOURCES_TEXT + 40];
+    if (strstr(w->config.resources, "memory=")) return true;
+    snprintf(more, sizeof more, "%s%smemory=%llu", w->config.resources, w->config.resources[0] ? "," : "",
+             (unsigned long long)(lr_here_memory_bytes() / w->up.nodes));
+    return set(w, "resources", more);
+}
+
 static int run_up(words *w)
 {
     if (w->config.cluster[0] && !w->config.joins) {
@@ -101,6 +111,7 @@ static int run_up(words *w)
         return EXIT_FAILURE;
     }
     share_workers(w);
+    if (w->up.nodes > 1 && !share_memory(w)) return EXIT_FAILURE;
     w->up.config = &w->config;
     w->up.name = w->name;
     return lr_up_run(&w->up);

@@ -58,11 +58,6 @@ lr_id lr_session_node(void) { return session.node; }
 
 /* ---- what a node offers ----------------------------------------------------------------------------- */
 
-static uint64_t memory_bytes(void)
-{
-    return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGE_SIZE);
-}
-
 static void find_capacity(lua_State *L)
 {
     char error[200];
@@ -72,11 +67,11 @@ static void find_capacity(lua_State *L)
     lr_options_names(&session.names);
     int64_t *amount = session.capacity.amount;
     amount[LR_RESOURCE_CPU] = (int64_t)session.config.workers * LR_AMOUNT_ONE;
-    if (session.serves) return; /* what there is beside cpus is promised once, by whoever started it */
+    if (session.serves || session.config.joins) return; /* the rest is promised by whoever started it */
     if (amount[LR_RESOURCE_GPU] == 0) amount[LR_RESOURCE_GPU] = lr_here_gpus() * LR_AMOUNT_ONE;
     if (amount[LR_RESOURCE_MEMORY] == 0) {
         /* bytes are amounts like others: refused only beyond what 62 bits hold */
-        if (!lr_amount_from_double((double)memory_bytes(), &amount[LR_RESOURCE_MEMORY]))
+        if (!lr_amount_from_double((double)lr_here_memory_bytes(), &amount[LR_RESOURCE_MEMORY]))
             luaL_error(L, "no memory size");
     }
 }
@@ -240,7 +235,8 @@ static void open_public_cluster(lua_State *L)
 {
     char text[LR_CLUSTER_TEXT];
     lr_cluster_config cluster = {.node = session.node, .job = session.job, .seed = session.config.seed,
-                                 .print = print_line, .replace = others_may_come};
+                                 .print = print_line, .how_ended = lr_member_how_ended,
+                                 .replace = others_may_come};
     if (!lr_state_secret(session.config.cluster, &cluster.secret, text)) refuse_public(L, text);
     session.member.has_secret = cluster.secret.size_bytes > 0;
     memcpy((void *)cluster.paths, (const void *)lr_worker_state_paths_noted(), sizeof cluster.paths);

@@ -27,6 +27,7 @@
 #define FAREWELL_NS (500 * MS)
 #define ERRORS_LIMIT 1000u
 #define TOKEN_LOG (0xc0ull << 56)
+#define DEATHS 8 /* told to the driver at a time */
 #define WORD_TEXT 24
 
 typedef struct job {
@@ -39,6 +40,8 @@ typedef struct job {
     uint64_t began_ns;
     uint64_t next_ns;   /* no process: when to start one; over: when to kill */
     uint64_t backoff_ns;
+    lr_id deaths[DEATHS]; /* rows that say how its last processes ended */
+    unsigned death_count; /* all there were */
 } job;
 
 static struct {
@@ -47,7 +50,8 @@ static struct {
     lr_secret secret;
     char secret_entry[sizeof "LUARUN_SECRET=" + LR_SECRET_MAX];
     lr_row row;
-    char offers[LR_ROW_MAX];
+    char offers[LR_RESOURCES_TEXT];
+    char beside_cpu[LR_RESOURCES_TEXT]; /* of the offers: what job processes are told */
     lr_lease lease;
     lr_roster jobs, nodes;
     job *all;
@@ -75,12 +79,8 @@ static void start_process(job *j, uint64_t now_ns)
     char *const changes[] = {agent.secret_entry, no_cluster, no_file, follow};
     char workers[WORD_TEXT];
     snprintf(workers, sizeof workers, "%d", agent.config->workers);
-    const char *words[12] = {"luarun", "--workers", workers, "--cluster", j->address, "node"};
-    size_t count = 6;
-    if (agent.config->resources[0]) {
-        words[count++] = "--resources";
-        words[count++] = agent.config->resources;
-    }
+    const char *const words[] = {"luarun",   "--workers",   workers,          "--cluster",
+                                 j->address, "--resources", agent.beside_cpu, "node", NULL};
     char **environment = lr_process_environment(changes, LR_COUNT(changes));
     lr_process_start start = {.words = words, .environment = environment, .output_fd = -1};
     int why = environment ? lr_process_begin(&start, &j->pid) : ENOMEM;
@@ -105,6 +105,32 @@ static void log_death(const job *j, int pid, const char *how)
     if (lr_control_request_make(agent.control, &r) != LR_ERR_NONE) say("the log of errors has no room");
 }
 
+static void forget_death(lr_id key)
+{
+    lr_control_request r = {.token = TOKEN_LOG, .op = LR_CONTROL_DELETE, .table = LR_CONTROL_TABLE_EVENT,
+                            .key = lr_bytes_of_id(&key)};
+    if (lr_control_request_make(agent.control, &r) != LR_ERR_NONE) say("a row is left in the table of events");
+}
+
+/* For the driver, which looks for it when it has lost the connection. */
+static void tell_driver(job *j, int pid, const char *how)
+{
+    lr_id key = lr_row_death_key(j->id, pid), *place = &j->deaths[j->death_count % DEATHS];
+    lr_control_request r = {.token = TOKEN_LOG, .op = LR_CONTROL_PUT, .table = LR_CONTROL_TABLE_EVENT,
+                            .key = lr_bytes_of_id(&key), .value = lr_bytes_of(how, strlen(how)), .owner = j->id};
+    if (lr_control_request_make(agent.control, &r) != LR_ERR_NONE) return;
+    if (j->death_count++ >= DEATHS) forget_death(*place);
+    *place = key;
+}
+
+/* A row that is written after the driver has deleted what its job owns is ours to delete. */
+static void forget(job *j)
+{
+    for (unsigned i = 0; i < j->death_count && i < DEATHS; i++)
+        forget_death(j->deaths[i]);
+    free(j);
+}
+
 /* One that ended well has lost its driver: the row will go, too, or the driver's machine is cut off. */
 static void note_end(job *j, int status, uint64_t now_ns)
 {
@@ -119,6 +145,7 @@ static void note_end(job *j, int status, uint64_t now_ns)
     if (j->over || well) return;
     lr_process_explain(status, how);
     if (WIFSIGNALED(status)) say("job %s: process %d %s; another is started", j->name, pid, how);
+    tell_driver(j, pid, how);
     if (WIFSIGNALED(status)) log_death(j, pid, how);
 }
 
@@ -136,7 +163,7 @@ static uint64_t tend(uint64_t now_ns)
     for (job **at = &agent.all, *j; (j = *at);) {
         if (j->over && !j->pid) {
             *at = j->next;
-            free(j);
+            forget(j);
             continue;
         }
         at = &j->next;
@@ -262,8 +289,15 @@ static bool find_offers(char text[LR_SECRET_TEXT])
     lr_resources offers = {0};
     lr_resource_names_init(&names);
     if (!lr_resources_parse(agent.config->resources, &names, &offers, text, LR_SECRET_TEXT)) return false;
-    offers.amount[LR_RESOURCE_CPU] = agent.config->workers * LR_AMOUNT_ONE;
-    if (offers.amount[LR_RESOURCE_GPU] == 0) offers.amount[LR_RESOURCE_GPU] = lr_here_gpus() * LR_AMOUNT_ONE;
+    int64_t *amount = offers.amount;
+    if (amount[LR_RESOURCE_GPU] == 0) amount[LR_RESOURCE_GPU] = lr_here_gpus() * LR_AMOUNT_ONE;
+    if (amount[LR_RESOURCE_MEMORY] == 0 &&
+        !lr_amount_from_double((double)lr_here_memory_bytes(), &amount[LR_RESOURCE_MEMORY])) {
+        snprintf(text, LR_SECRET_TEXT, "no memory size");
+        return false;
+    }
+    lr_resources_format(&offers, &names, agent.beside_cpu, sizeof agent.beside_cpu);
+    amount[LR_RESOURCE_CPU] = agent.config->workers * LR_AMOUNT_ONE;
     lr_resources_format(&offers, &names, agent.offers, sizeof agent.offers);
     return true;
 }
@@ -387,7 +421,7 @@ static void end_processes(void)
             kill(j->pid, SIGKILL);
             waitpid(j->pid, NULL, 0);
         }
-        free(j);
+        forget(j);
     }
     agent.all = NULL;
 }

@@ -60,6 +60,11 @@ int64_t lr_here_gpus(void)
     return devices > 0 ? devices : matches("/proc/driver/nvidia/gpus/*");
 }
 
+uint64_t lr_here_memory_bytes(void)
+{
+    return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGE_SIZE);
+}
+
 uint64_t lr_here_wall_ms(void)
 {
     struct timespec t;

@@ -18,6 +18,7 @@ typedef struct lr_here {
 void lr_here_find(lr_here *here);
 /* GPUs of this machine: devices /dev/nvidia0 and on, or what the driver lists. */
 int64_t lr_here_gpus(void);
+uint64_t lr_here_memory_bytes(void); /* all that is built in */
 /* The wall clock, for people and other machines: milliseconds since 1970. */
 uint64_t lr_here_wall_ms(void);
 

@@ -1,6 +1,7 @@
 #include "runtime/member.h"
 
 #include "runtime/lease.h"
+#include "runtime/process.h"
 #include "runtime/statedir.h"
 
 #include <stdarg.h>
@@ -12,6 +13,8 @@
 #define HISTORY_LIMIT 1000u
 #define TOKEN_NODES (0xc1ull << 56)
 #define TOKEN_CLOSE (0xc2ull << 56)
+#define TOKEN_DEATH (0xc3ull << 56)
+#define DEATH_NS (20 * MS)
 
 static struct {
     lr_member_config config;
@@ -20,7 +23,8 @@ static struct {
     lr_row row;
     char address[300], listen[300];
     lr_lease lease;
-    bool quiet, closed_answered;
+    bool quiet, closed_answered, nodes_answered, death_answered;
+    char death[LR_PROCESS_TEXT]; /* "": not known */
     unsigned nodes, others; /* registered: of this version, of another */
     char other[32];
 } member;
@@ -37,13 +41,13 @@ static void say(const char *format, ...)
     fprintf(stderr, "luarun: %s\n", line);
 }
 
-/* ---- who is there: asked once, to warn ---------------------------------------------------------------- */
+/* ---- who is there: asked once, before the row is written ------------------------------------------------ */
 
 static void ask_nodes(uint64_t cursor)
 {
     lr_control_request r = {.token = TOKEN_NODES, .op = LR_CONTROL_SCAN, .table = LR_CONTROL_TABLE_NODE,
                             .cursor = cursor};
-    if (lr_control_request_make(member.control, &r) != LR_ERR_NONE) member.nodes = 1; /* no warning, then */
+    member.nodes_answered = lr_control_request_make(member.control, &r) != LR_ERR_NONE;
 }
 
 static void warn(void)
@@ -70,8 +74,44 @@ static void on_nodes(const lr_control_reply *reply)
     }
     if (reply->cursor)
         ask_nodes(reply->cursor);
-    else if (reply->status == LR_CONTROL_STATUS_OK)
-        warn();
+    else
+        member.nodes_answered = true;
+}
+
+/* Their job processes are on their way as soon as the row is written. */
+static void count_nodes(void)
+{
+    uint64_t give_up_ns = lr_clock_ns() + AWAIT_NS;
+    member.nodes_answered = false;
+    ask_nodes(0);
+    while (!member.nodes_answered && lr_clock_ns() < give_up_ns)
+        lr_control_turn(member.control, 50 * MS);
+    warn();
+}
+
+/* ---- how a process ended ---------------------------------------------------------------------------------- */
+
+static void on_death(const lr_control_reply *reply)
+{
+    member.death_answered = true;
+    if (reply->count == 0) return;
+    lr_bytes how = reply->rows[0].value;
+    snprintf(member.death, sizeof member.death, "%.*s", (int)how.size_bytes, (const char *)how.at);
+}
+
+bool lr_member_how_ended(int pid, char *text, size_t text_bytes)
+{
+    if (!member.control || lr_control_redis_state_of(member.control) != LR_CONTROL_REDIS_READY) return false;
+    lr_id key = lr_row_death_key(member.config.job, pid);
+    lr_control_request r = {.token = TOKEN_DEATH, .op = LR_CONTROL_GET, .table = LR_CONTROL_TABLE_EVENT,
+                            .key = lr_bytes_of_id(&key)};
+    uint64_t give_up_ns = lr_clock_ns() + DEATH_NS;
+    member.death[0] = 0;
+    member.death_answered = lr_control_request_make(member.control, &r) != LR_ERR_NONE;
+    while (!member.death_answered && lr_clock_ns() < give_up_ns)
+        lr_control_turn(member.control, DEATH_NS);
+    if (member.death[0]) snprintf(text, text_bytes, "%s", member.death);
+    return member.death[0];
 }
 
 /* ---- the store ------------------------------------------------------------------------------------------ */
@@ -84,6 +124,8 @@ static void on_reply(void *user, const lr_control_reply *reply)
         on_nodes(reply);
     else if (reply->token == TOKEN_CLOSE)
         member.closed_answered = true;
+    else if (reply->token == TOKEN_DEATH)
+        on_death(reply);
     else if (reply->token != LR_LEASE_TOKEN)
         member.handler.on_reply(member.handler.user, reply);
 }
@@ -116,7 +158,11 @@ lr_control *lr_member_open(const lr_member_config *config, const lr_control_hand
     bool ready = lr_control_redis_await(control, AWAIT_NS) == LR_CONTROL_REDIS_READY;
     bool loopback = lr_reach_url(control, reach);
     snprintf(member.listen, sizeof member.listen, "%s", config->listen[0] ? config->listen : reach);
-    if (ready && (loopback || config->has_secret)) return member.control = control;
+    if (ready && (loopback || config->has_secret)) {
+        member.control = control;
+        count_nodes();
+        return control;
+    }
     if (!ready)
         lr_control_redis_status(control, text, LR_MEMBER_TEXT);
     else
@@ -125,6 +171,7 @@ lr_control *lr_member_open(const lr_member_config *config, const lr_control_hand
     return NULL;
 }
 
+unsigned lr_member_nodes(void) { return member.nodes; }
 const char *lr_member_listen(void) { return member.listen; }
 bool lr_member_is_open(void) { return member.control != NULL; }
 
@@ -155,7 +202,6 @@ bool lr_member_join(const char *address, char text[LR_MEMBER_TEXT])
     member.lease = (lr_lease){.control = member.control, .table = LR_CONTROL_TABLE_JOB, .key = member.config.job,
                               .owner = member.config.job, .lease_ns = LR_LEASE_NS, .write = write_row, .lost = on_lost};
     lr_lease_begin(&member.lease);
-    ask_nodes(0);
     while (!member.lease.held && member.lease.status != LR_CONTROL_STATUS_FULL && now_ns < give_up_ns) {
         lr_lease_turn(&member.lease, now_ns);
         lr_control_turn(member.control, 50 * MS);

@@ -27,6 +27,8 @@ typedef struct lr_member_config {
 /* NULL: text says why. Replies that are not the member's own go to the handler. The texts stay the caller's. */
 lr_control *lr_member_open(const lr_member_config *config, const lr_control_handler *handler,
                            char text[LR_MEMBER_TEXT]);
+/* Nodes of this version that were registered then. */
+unsigned lr_member_nodes(void);
 /* What the transport is to listen on. */
 const char *lr_member_listen(void);
 /* Writes the job's row. False: text says why. */
@@ -34,6 +36,9 @@ LR_MUST_USE bool lr_member_join(const char *address, char text[LR_MEMBER_TEXT]);
 /* Whether the store need not hear this request of the machine's. */
 bool lr_member_keeps(const lr_control_request *request);
 bool lr_member_is_open(void);
+/* How a process of this job ended, where its agent has said so: "was killed by signal 9 (Killed)". Blocks for an answer
+ * of the store. */
+bool lr_member_how_ended(int pid, char *text, size_t text_bytes);
 void lr_member_turn(void);
 uint64_t lr_member_deadline(void);
 /* Room for LR_CONTROL_REDIS_FDS. */

@@ -263,6 +263,7 @@ static bool open_member(void)
     lr_control_fini(loop.control);
     loop.control = control;
     loop.cluster->url = lr_member_listen();
+    loop.cluster->expected = lr_member_nodes();
     return true;
 }
 

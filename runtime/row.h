@@ -33,6 +33,8 @@ typedef struct lr_row {
 size_t lr_row_write_node(const lr_row *row, char text[LR_ROW_MAX]);
 size_t lr_row_write_job(const lr_row *row, char text[LR_ROW_MAX]);
 size_t lr_row_write_swept(char text[LR_ROW_MAX]);
+/* Where an agent says how a job's process ended, for the job's driver: a row of table EVENT that the job owns. */
+static inline lr_id lr_row_death_key(lr_id job, int pid) { return lr_id_child(job, (uint64_t)pid); }
 /* A field's text, cut where out ends; false, with out empty, where it has none. */
 bool lr_row_field(lr_bytes row, const char *field, char *out, size_t out_bytes);
 uint64_t lr_row_number(lr_bytes row, const char *field, uint64_t otherwise);

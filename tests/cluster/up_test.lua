@@ -81,7 +81,7 @@ test("up, status, list, a script, down: everything is there, and then nothing", 
     "700\n600\n600\n700\n600\n600")
   local screen = good("status")
   check.ok(screen:find("version 7", 1, true) or screen:find("version 6", 1, true), screen)
-  check.ok(screen:find("\nnodes 2: cpu 2\n", 1, true) and screen:find("\njobs 0 (0 over", 1, true), screen)
+  check.ok(screen:find("\nnodes 2: cpu 2, memory ", 1, true) and screen:find("\njobs 0 (0 over", 1, true), screen)
   check.eq(nodes(), 2)
   check.eq(good("--workers", "1", "--cluster", url, "-e", SPREAD), "2\n")
   check.ok(good("list", "jobs"):find("%x+  ok +%S+ +.-%-e\n"))
