@@ -13,6 +13,7 @@ void lr_remote_open(lr_state *S, lua_State *L);    /* remote.c */
 void lr_collector_open(lr_state *S, lua_State *L); /* collector.c */
 int lr_tensor_open(lr_state *S);                   /* tensor.c */
 void lr_task_api_open(lr_state *S, lua_State *L);  /* task_api.c */
+void lr_inspect_open(lr_state *S, lua_State *L);   /* inspect.c */
 void lr_core_register(lr_state *S, lua_State *L);  /* session.c */
 
 /* Makes a metatable of C functions for our userdata: registry reference by *ref; left on the top. Its __index is

@@ -34,6 +34,7 @@ void lr_push_future(lr_state *S, lua_State *L, struct lr_task *task, uint32_t in
     lr_task_retain(task);
     lua_rawgeti(L, LUA_REGISTRYINDEX, S->ref_mt_future);
     lua_setmetatable(L, -2);
+    if (S->tracks_futures) lr_track_future(S, L);
 }
 
 /* Raises at the caller: in workers get is wrapped in a Lua function (lua/luarun/init.lua). */

@@ -288,7 +288,7 @@ static bool add_extra(lua_State *L, lr_task *t, lr_options *options, uint32_t in
 }
 
 /* As lr_push_future, but takes over a count; in remote_call, whose second upvalue is the metatable. */
-static void push_own_future(lua_State *L, lr_task *t, uint32_t index)
+static void push_own_future(lr_state *S, lua_State *L, lr_task *t, uint32_t index)
 {
     lr_future_ud *f = lua_newuserdata(L, sizeof *f);
     f->kind = &lr_kind_future;
@@ -296,17 +296,18 @@ static void push_own_future(lua_State *L, lr_task *t, uint32_t index)
     f->index = index;
     lua_pushvalue(L, lua_upvalueindex(2));
     lua_setmetatable(L, -2);
+    if (S->tracks_futures) lr_track_future(S, L);
 }
 
-static int push_futures(lua_State *L, lr_task *t, uint32_t count)
+static int push_futures(lr_state *S, lua_State *L, lr_task *t, uint32_t count)
 {
     if (count == 1) {
-        push_own_future(L, t, LR_RESULT_ALL);
+        push_own_future(S, L, t, LR_RESULT_ALL);
         return 1;
     }
     luaL_checkstack(L, (int)count, "returns");
     for (uint32_t i = 0; i < count; i++)
-        push_own_future(L, t, i);
+        push_own_future(S, L, t, i);
     return (int)count;
 }
 
@@ -346,7 +347,7 @@ static int remote_call(lua_State *L)
         lr_task_drop(t);
         return luaL_error(L, "not enough memory");
     }
-    int count = push_futures(L, t, returns);
+    int count = push_futures(S, L, t, returns);
     lr_pool_submit(w, t);
     if (__builtin_expect(lr_pool_is_full(w), 0)) return lr_wait_room(S, L, count);
     /* the script may never wait, but it comes by here */

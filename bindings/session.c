@@ -8,6 +8,7 @@
 #include "bindings/worker_state.h"
 #include "runtime/children.h"
 #include "runtime/crash.h"
+#include "runtime/failures.h"
 #include "runtime/here.h"
 #include "runtime/nodeloop.h"
 #include "runtime/statedir.h"
@@ -78,22 +79,6 @@ static void find_capacity(lua_State *L)
 
 /* ---- errors nobody looked at ------------------------------------------------------------------------ */
 
-/* What the task failed with, read without Lua: the future that had it is gone. */
-static lr_err read_error(const lr_task *t, const char **message, uint64_t *length_bytes)
-{
-    lr_reader r = lr_value_reader(&t->result);
-    lr_err code = LR_ERR_ERROR;
-    *message = NULL;
-    if (lr_read_header(&r) && lr_read_u8(&r) == LR_TAG_ERROR) {
-        uint8_t byte = lr_read_u8(&r);
-        if (byte > 0 && byte < LR_ERR_COUNT) code = (lr_err)byte;
-        *length_bytes = lr_read_varint(&r);
-        *message = (const char *)lr_read_bytes(&r, *length_bytes);
-    }
-    if (!*message) *message = "", *length_bytes = 0;
-    return code;
-}
-
 /* "task add (3f2a...) failed: error: boom" */
 static char *describe(const lr_task *t, lr_err code, const char *message, uint64_t length_bytes)
 {
@@ -111,7 +96,7 @@ static void on_unseen(lr_task *t)
 {
     const char *message;
     uint64_t length_bytes;
-    lr_err code = read_error(t, &message, &length_bytes);
+    lr_err code = lr_failure_read(t, &message, &length_bytes);
     if (code == LR_ERR_CANCELLED) return; /* somebody wanted it so */
     pthread_mutex_lock(&session.unseen_lock);
     uint64_t number = session.unseen_count++;

@@ -67,6 +67,7 @@ static int short_stock(lua_State *L)
         *f = (lr_future_ud){.kind = &lr_kind_future, .task = NULL, .index = LR_RESULT_ALL};
         lua_pushvalue(L, 3);
         lua_setmetatable(L, -2);
+        if (S->tracks_futures) lr_track_future(S, L);
         lua_rawseti(L, 1, i);
     }
     return 0;

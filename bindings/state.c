@@ -38,6 +38,7 @@ lr_state *lr_state_new(lua_State *L, struct lr_worker *worker, bool is_script)
     lr_tensor_open(S);
     lr_kernels_open(S, L);
     lr_task_api_open(S, L);
+    lr_inspect_open(S, L);
     if (!lr_codec_open(S)) luaL_error(L, "not enough memory");
     lr_short_open(S, L);
     lr_core_register(S, L);

@@ -22,6 +22,8 @@ typedef struct lr_state {
     struct lr_worker *worker; /* whose thread this is */
     struct lr_slot *current;  /* the task that runs now; NULL in the script */
     bool is_script;
+    bool tracks_futures;  /* the console: futures of this state are found by their ids (bindings/inspect.c) */
+    int ref_futures;      /* registry: a table whose weak keys they are */
     int ref_mt_future, ref_mt_remote, ref_mt_tensor, ref_mt_error; /* the metatables, in the registry */
     const void *mt_error; /* lua_topointer of the errors' */
     int ref_functions; /* registry: a table, lr_fn slot -> function (workers) */
@@ -44,6 +46,9 @@ void lr_state_free(lr_state *S);
 
 /* The state of a luarun C function (its first upvalue). */
 static inline lr_state *lr_state_of(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(1)); }
+
+/* Notes the future on the top; for a state that tracks them. */
+void lr_track_future(lr_state *S, lua_State *L);
 
 /* Sets the functions in the list as fields of the table on the top, each with the state as upvalue. */
 void lr_state_register(lr_state *S, lua_State *L, const luaL_Reg *functions);

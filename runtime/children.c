@@ -93,6 +93,18 @@ bool lr_children_replace(void)
     return any;
 }
 
+unsigned lr_children_pids(int pids[LR_CHILDREN_MAX])
+{
+    unsigned count = 0;
+    pthread_mutex_lock(&children.lock);
+    for (unsigned i = 0; i < children.count; i++) {
+        look(&children.all[i]);
+        if (!children.all[i].ended) pids[count++] = children.all[i].pid;
+    }
+    pthread_mutex_unlock(&children.lock);
+    return count;
+}
+
 bool lr_children_look(int pid, char *text, size_t text_bytes)
 {
     bool ended = false;

@@ -18,6 +18,8 @@
  * left. */
 LR_MUST_USE bool lr_children_start(unsigned count, int workers, const char *address, const char *secret, char *text,
                                    size_t text_bytes);
+/* The processes that live; returns how many. */
+unsigned lr_children_pids(int pids[LR_CHILDREN_MAX]);
 /* How process pid ended: "killed by signal 9 (Killed)", "exit status 3"; false: it lives, or is none of ours. */
 bool lr_children_look(int pid, char *text, size_t text_bytes);
 /* Starts another in the place of each that has ended. False: none was started, or too many have ended already. */

@@ -10,22 +10,29 @@ typedef struct slots {
     uint32_t *free;
     uint32_t free_count, capacity, next;
     uint64_t serial;
+    lr_fn *newest; /* all that live, by older */
 } slots;
 
 static slots fn_slots = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static uint32_t slot_take(slots *s, uint64_t *serial)
+static void slot_take(slots *s, lr_fn *fn)
 {
     pthread_mutex_lock(&s->lock);
-    uint32_t slot = s->free_count ? s->free[--s->free_count] : s->next++;
-    *serial = ++s->serial;
+    fn->slot = s->free_count ? s->free[--s->free_count] : s->next++;
+    fn->serial = ++s->serial;
+    fn->older = s->newest;
+    if (s->newest) s->newest->newer = fn;
+    s->newest = fn;
     pthread_mutex_unlock(&s->lock);
-    return slot;
 }
 
-static void slot_give(slots *s, uint32_t slot)
+static void slot_give(slots *s, lr_fn *fn)
 {
+    uint32_t slot = fn->slot;
     pthread_mutex_lock(&s->lock);
+    if (fn->newer) fn->newer->older = fn->older;
+    else s->newest = fn->older;
+    if (fn->older) fn->older->newer = fn->newer;
     if (s->free_count == s->capacity) {
         uint32_t capacity = s->capacity ? 2 * s->capacity : 64;
         uint32_t *bigger = realloc(s->free, capacity * sizeof *bigger);
@@ -113,7 +120,7 @@ static lr_fn *fn_new(lr_fn_kind kind, const char *name)
     }
     lr_object_init(&fn->base, LR_OBJECT_FN);
     fn->kind = (uint8_t)kind;
-    fn->slot = slot_take(&fn_slots, &fn->serial);
+    slot_take(&fn_slots, fn);
     return fn;
 }
 
@@ -147,6 +154,14 @@ lr_fn *lr_fn_new_kernel(const char *name, struct lr_kernel *kernel)
     return fn;
 }
 
+void lr_fn_each(void (*look)(void *user, const lr_fn *fn), void *user)
+{
+    pthread_mutex_lock(&fn_slots.lock);
+    for (const lr_fn *fn = fn_slots.newest; fn; fn = fn->older)
+        look(user, fn);
+    pthread_mutex_unlock(&fn_slots.lock);
+}
+
 bool lr_fn_become(lr_fn *fn, lr_fn_kind kind, const char *name, const char *module, const char *field,
                   struct lr_kernel *kernel, lr_value *body)
 {
@@ -159,8 +174,10 @@ bool lr_fn_become(lr_fn *fn, lr_fn_kind kind, const char *name, const char *modu
         lr_value_clear(body);
         return false;
     }
+    pthread_mutex_lock(&fn_slots.lock);
     free(fn->name);
     fn->name = own_name;
+    pthread_mutex_unlock(&fn_slots.lock);
     fn->module = own_module;
     fn->field = own_field;
     fn->kernel = kernel;
@@ -174,7 +191,7 @@ void lr_fn_destroy(lr_object *o)
 {
     lr_fn *fn = (lr_fn *)o;
     lr_value_clear(&fn->body);
-    slot_give(&fn_slots, fn->slot);
+    slot_give(&fn_slots, fn);
     free(fn->name);
     free(fn->module);
     free(fn->field);

@@ -37,12 +37,16 @@ typedef struct lr_fn {
     struct lr_kernel *kernel; /* LR_FN_KERNEL: not owned; kernel libraries stay loaded */
     _Atomic uint64_t mean_ns; /* moving average of the running time; 0: not yet known */
     _Atomic uint64_t count;   /* finished tasks */
+    struct lr_fn *newer, *older; /* among all that live */
 } lr_fn;
 
 /* name is copied. *body is moved from. NULL: no memory (body is cleared). */
 lr_fn *lr_fn_new_lua(const char *name, lr_value *body);
 lr_fn *lr_fn_new_module(const char *name, const char *module, const char *field);
 lr_fn *lr_fn_new_kernel(const char *name, struct lr_kernel *kernel);
+
+/* Shows every one that lives; none is made or freed meanwhile. */
+void lr_fn_each(void (*look)(void *user, const lr_fn *fn), void *user);
 
 /* A function that was not whole yet (lr_fn_new_lua with an empty body), and that nobody has run, becomes this one.
  * Texts are copied; *body is moved from; what is not of its kind is ignored. False: no memory. */

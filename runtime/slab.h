@@ -9,10 +9,16 @@
 
 #include <stddef.h>
 
-/* A record of LR_SLAB_BYTES, 64-byte aligned, uninitialised. */
+/* A record of LR_SLAB_BYTES, 64-byte aligned, uninitialised but for its mark: the LR_SLAB_MARK_BYTES from LR_SLAB_MARK
+ * on are zero. The user sets them to something else, once the record means something. */
 #define LR_SLAB_BYTES 192
+#define LR_SLAB_MARK 16
+#define LR_SLAB_MARK_BYTES 16
 void *lr_slab_alloc(void);
 void lr_slab_free(void *record);
+/* Shows every record that has a mark, while others make, use and free them: what look reads may change under it, and
+ * belongs to nobody any more a moment later. Misses none that lives throughout. */
+void lr_slab_each(void (*look)(void *user, const void *record), void *user);
 /* Gives this thread's lists to the depot: called as the thread ends. */
 void lr_slab_thread_end(void);
 

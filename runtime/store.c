@@ -238,6 +238,24 @@ static int find_largest(const extent *largest[LARGEST])
     return count;
 }
 
+size_t lr_store_largest(lr_store_row *rows, size_t limit)
+{
+    size_t count = 0;
+    pthread_mutex_lock(&store.lock);
+    for (const extent *e = store.first; e; e = e->after) {
+        if (!e->owner || e->owner == PUNCHING) continue;
+        size_t at = count;
+        while (at > 0 && rows[at - 1].size_bytes < e->owner->size_bytes)
+            at--;
+        if (at == limit) continue;
+        if (count < limit) count++;
+        memmove(&rows[at + 1], &rows[at], sizeof rows[0] * (count - 1 - at));
+        rows[at] = (lr_store_row){e->owner->size_bytes, atomic_load(&e->owner->base.refs), e->owner->site};
+    }
+    pthread_mutex_unlock(&store.lock);
+    return count;
+}
+
 /* Appends what holds the store: ", largest: 20.0 MB (tensor from kernel go.playout), ...". */
 static void say_holders(FILE *out)
 {

@@ -31,6 +31,15 @@ uint64_t lr_store_capacity(void);
 uint64_t lr_store_used(void);
 /* A snapshot of the totals. */
 void lr_store_stats(struct lr_store_stats *out);
+/* One large buffer, as it is now. */
+typedef struct lr_store_row {
+    uint64_t size_bytes;
+    uint32_t references;
+    const char *site;
+} lr_store_row;
+
+/* The largest of the buffers in the arena, largest first, limit at most; returns how many. */
+size_t lr_store_largest(lr_store_row *rows, size_t limit);
 /* Gives the arena back and returns 0; the store may be used again afterwards. While buffers still
  * live in it the arena stays, and their number is returned. */
 uint64_t lr_store_close(void);

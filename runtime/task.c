@@ -2,6 +2,7 @@
 
 #include "runtime/clock.h"
 #include "runtime/extra.h"
+#include "runtime/failures.h"
 #include "runtime/futex.h"
 #include "runtime/slab.h"
 
@@ -194,6 +195,7 @@ bool lr_task_end(lr_task *t, lr_task_state state, lr_value *result, lr_wake *wak
     lr_waiter *w = t->waiters;
     if (!w) {
         set_state(t, state, LR_TASK_LOCK);
+        if (state == LR_TASK_FAILED) lr_failures_note(t);
         return true;
     }
     set_state(t, state, 0);
@@ -205,6 +207,7 @@ bool lr_task_end(lr_task *t, lr_task_state state, lr_value *result, lr_wake *wak
         w = next;
     }
     lr_task_unlock(t);
+    if (state == LR_TASK_FAILED) lr_failures_note(t);
     return true;
 }
 

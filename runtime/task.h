@@ -74,6 +74,7 @@ struct lr_task {
 };
 
 _Static_assert(sizeof(lr_task) <= LR_SLAB_BYTES, "a record of the slab");
+_Static_assert(offsetof(lr_task, id) == LR_SLAB_MARK, "the id tells a task that lives");
 
 static inline lr_task_state lr_task_state_of(const lr_task *t)
 {

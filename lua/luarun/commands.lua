@@ -36,10 +36,21 @@ local shapes = {
   progress = function(v) return ("%.0f %%"):format(v * 100) end,
 }
 
+-- "cpu=2 gpu=0 memory=25.3 GB"
+local function resources_text(t)
+  local parts = {}
+  for name, amount in pairs(t) do
+    parts[#parts + 1] = ("%s=%s"):format(name, shapes[name] and shapes[name](amount) or pretty.number(amount))
+  end
+  table.sort(parts)
+  return table.concat(parts, " ")
+end
+
 local function is_id(text) return #text == 32 and not text:find("[^%x]") end
 
 local function cell(name, value)
   if value == nil then return "" end
+  if name == "resources" and type(value) == "table" then return resources_text(value) end
   if type(value) == "number" then return shapes[name] and shapes[name](value) or pretty.number(value) end
   if type(value) == "string" then
     if is_id(value) then return value:sub(1, ID_SHOWN) end
@@ -130,16 +141,19 @@ end
 
 local function plural(n, word) return ("%d %s%s"):format(n, word, n == 1 and "" or "s") end
 
-local function listing(name, word, wanted, none)
+-- foot: a last line of what the whole list tells; may be nil.
+local function listing(name, word, wanted, none, foot)
   return function(context, words)
     local fn = need(context, name)
     local asked = filters(words)
     asked.limit = asked.limit or 20
-    local list = fn(asked)
-    if #list == 0 then return none end
-    local text = commands.table(list, wanted, context.width())
+    local ok, list = pcall(fn, asked)
+    if not ok then fail((tostring(list):gsub("^[^%s:]*:%d+: ", ""))) end
+    local text = #list == 0 and none or commands.table(list, wanted, context.width())
     local total = list.total or #list
-    if total > #list then text = text .. ("\n%s; %d shown"):format(plural(total, word), #list) end
+    if foot then
+      text = text .. "\n" .. foot(list)
+    elseif total > #list then text = text .. ("\n%s; %d shown"):format(plural(total, word), #list) end
     return text
   end
 end
@@ -175,7 +189,10 @@ add("tasks", ":tasks [state=S] [name=F] [N]", "tasks that live, newest first",
   function() return states end)
 add("actors", ":actors", "actors", listing("actors", "actor", { "id", "name", "state" }, "no actors"))
 add("objects", ":objects [N]", "objects of the store, largest first",
-  listing("objects", "object", { "id", "bytes", "references", "where", "site" }, "no objects in the store"))
+  listing("objects", "object", { "id", "bytes", "references", "site" }, "no large objects", function(list)
+    return ("%s in all, %s of %s"):format(plural(list.total or #list, "object"), bytes(list.bytes or 0),
+      bytes(list.capacity or 0))
+  end))
 add("errors", ":errors [N]", "tasks that failed, latest first",
   listing("errors", "error", { "task", "age", "code", "function_name", "message" }, "no task has failed"))
 

@@ -262,6 +262,10 @@ lr.kernels = core.kernels
 lr.class = core.class
 lr.resources = core.resources
 lr.stats = core.stats
+lr.nodes = core.nodes
+lr.tasks = core.tasks
+lr.objects = core.objects
+lr.errors = core.errors
 lr.init = core.init
 lr.shutdown = core.shutdown
 lr.version = core.version
@@ -270,9 +274,8 @@ lr.Error = core.error_meta
 combine(lr, core)
 
 local later = {
-  actor = "actors", actor_named = "actors", kill = "actors", emit = "streams", nodes = "the cluster's tables",
-  tasks = "the cluster's tables", actors = "the cluster's tables", objects = "the cluster's tables",
-  errors = "the cluster's tables", timeline = "the timeline", explain = "the cluster's tables", span = "the timeline",
+  actor = "actors", actor_named = "actors", kill = "actors", emit = "streams",
+  actors = "actors", timeline = "the timeline", explain = "the cluster's tables", span = "the timeline",
 }
 
 return setmetatable(lr, {

@@ -108,6 +108,8 @@ local function one_line(console, line)
 end
 
 local function new_console(lr)
+  local core = require "luarun.core"
+  core.track_futures()
   return Console.new {
     lr = lr,
     env = _G,
@@ -116,7 +118,7 @@ local function new_console(lr)
     before = function() tty.runs(true) end,
     after = function() tty.runs(false) end,
     modules = modules,
-    futures = require("luarun.core").futures_held,
+    futures = core.futures_held,
   }
 end
 
