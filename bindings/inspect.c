@@ -8,6 +8,7 @@
 #include "runtime/store.h"
 #include "runtime/task_list.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -206,14 +207,14 @@ static int core_nodes(lua_State *L)
 
 /* ---- futures of this state ---------------------------------------------------------------------------------- */
 
-/* track_futures(): from now on futures_held knows those that come into being. For the console: it costs each a little. */
+/* track_futures(): from now on futures_held knows those that come into being, which costs each a little. */
 static int track_futures(lua_State *L)
 {
     lr_state *S = lr_state_of(L);
     if (S->tracks_futures) return 0;
     lua_newtable(L);
     lua_createtable(L, 0, 1);
-    set_text(L, "__mode", "k");
+    set_text(L, "__mode", "v"); /* as keys they would stay until after their finalizers */
     lua_setmetatable(L, -2);
     S->ref_futures = luaL_ref(L, LUA_REGISTRYINDEX);
     S->tracks_futures = true;
@@ -224,8 +225,8 @@ void lr_track_future(lr_state *S, lua_State *L)
 {
     lua_rawgeti(L, LUA_REGISTRYINDEX, S->ref_futures);
     lua_pushvalue(L, -2);
-    lua_pushboolean(L, true);
-    lua_rawset(L, -3);
+    S->futures_made = S->futures_made % INT_MAX + 1;
+    lua_rawseti(L, -2, (int)S->futures_made);
     lua_pop(L, 1);
 }
 
@@ -239,9 +240,9 @@ static int futures_held(lua_State *L)
     int list = lua_gettop(L);
     lua_rawgeti(L, LUA_REGISTRYINDEX, S->ref_futures);
     for (lua_pushnil(L); count < FUTURES_MAX && lua_next(L, list + 1); lua_pop(L, 1)) {
-        const lr_future_ud *f = lr_test_future(L, -2);
-        if (!f || !f->task) continue; /* none yet, or no more */
-        lua_pushvalue(L, -2);
+        const lr_future_ud *f = lr_test_future(L, -1);
+        if (!f || !f->task) continue; /* none yet */
+        lua_pushvalue(L, -1);
         lua_rawseti(L, list, ++count);
     }
     lua_settop(L, list);

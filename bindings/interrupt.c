@@ -13,7 +13,7 @@
 
 static lua_State *script;
 static volatile sig_atomic_t interrupts, steps;
-static volatile sig_atomic_t is_console, chunk_runs, line_dropped;
+static volatile sig_atomic_t is_console, is_terminal, chunk_runs, line_dropped;
 static volatile uint64_t second_ns; /* when the chunk was told to stop; this thread and its handler only */
 
 static void set_timer(long us)
@@ -79,9 +79,11 @@ static void interrupt_chunk(int count)
     }
     bool waits = pool && lr_pool_interrupt(pool, count > 1);
     if (count == 1) {
+        if (is_terminal) say("\n"); /* behind the terminal's own ^C */
         if (!waits) say("^C: nothing is being waited for; ^C again stops what runs\n");
         return;
     }
+    if (is_terminal) say("\n");
     second_ns = now;
     lua_sethook(script, stop_chunk, LUA_MASKCOUNT, 1);
 }
@@ -104,6 +106,7 @@ static void on_interrupt(int signal)
 void lr_interrupt_console(bool on)
 {
     is_console = on;
+    is_terminal = isatty(STDOUT_FILENO);
     interrupts = 0;
 }
 

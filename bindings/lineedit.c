@@ -20,6 +20,7 @@
 #define ESCAPE_MS 25   /* what belongs to an escape sequence comes within */
 
 #define CTRL_C 3
+#define CTRL_D 4
 #define CTRL_Z 26
 #define ESCAPE 27
 
@@ -50,7 +51,7 @@ static struct {
     unsigned char bytes[4096];
     size_t at, count;
     bool pasting;        /* the terminal has said so: these bytes are text, */
-    unsigned burst_left; /* and so are so many, of a burst with controls in it */
+    unsigned burst_left; /* and so are so many, of a burst that is binary */
     char digits[8]; /* of a byte that is inserted as \ddd */
     unsigned digit_at;
 } edit;
@@ -174,9 +175,25 @@ static bool readable(int timeout_ms)
     return poll(&fd, 1, timeout_ms) > 0;
 }
 
-static bool is_key(unsigned char c)
+/* Bytes of the UTF-8 character that begins so; 0: none does. */
+static size_t character_bytes(unsigned char first)
 {
-    return c < 32 && c != '\t' && c != '\r' && c != '\n' && c != ESCAPE;
+    if (first < 0x80) return 1;
+    if (first < 0xC2) return 0;
+    return first < 0xE0 ? 2 : first < 0xF0 ? 3 : first < 0xF5 ? 4 : 0;
+}
+
+/* Whether there is something among these that no keyboard gives: a zero, or what is no UTF-8. */
+static bool is_binary(const unsigned char *bytes, size_t count)
+{
+    for (size_t i = 0; i < count;) {
+        size_t length = character_bytes(bytes[i]);
+        if (length == 0 || bytes[i] == 0) return true;
+        for (size_t k = 1; k < length && i + k < count; k++)
+            if ((bytes[i + k] & 0xC0) != 0x80) return true;
+        i += length;
+    }
+    return false;
 }
 
 /* More bytes behind those there. False: the terminal is gone. */
@@ -190,10 +207,8 @@ static bool read_more(void)
     if (got <= 0) return false;
     size_t first = edit.count;
     edit.count += (size_t)got;
-    bool keys = false;
-    for (size_t i = first; i < edit.count; i++)
-        keys = keys || is_key(edit.bytes[i]);
-    if ((got >= BURST_BYTES && keys) || edit.burst_left > 0) edit.burst_left = (unsigned)edit.count;
+    bool burst = got >= BURST_BYTES && is_binary(edit.bytes + first, (size_t)got);
+    if (burst || edit.burst_left > 0) edit.burst_left = (unsigned)edit.count;
     return true;
 }
 
@@ -218,9 +233,7 @@ static void take(size_t count)
 /* The UTF-8 character at hand, its bytes taken. False: there is none. */
 static bool take_character(wchar_t *c)
 {
-    unsigned char first = edit.bytes[edit.at];
-    size_t length = first < 0x80 ? 1 : first >= 0xC2 && first < 0xE0 ? 2 : first >= 0xE0 && first < 0xF0 ? 3
-                  : first >= 0xF0 && first < 0xF5 ? 4 : 0;
+    size_t length = character_bytes(edit.bytes[edit.at]);
     while (length > edit.count - edit.at)
         if (!readable(ESCAPE_MS) || !read_more()) break;
     if (length == 0 || length > edit.count - edit.at) return false;
@@ -270,9 +283,7 @@ static void suspend(void)
 static wchar_t drop(void)
 {
     edit.dropped = true;
-    edit.at = edit.count = 0; /* what was typed behind it too */
-    edit.burst_left = 0;
-    edit.pasting = false;
+    take(1);
     return '\n';
 }
 
@@ -296,6 +307,11 @@ static bool next_key(wchar_t *key)
         take(1);
         suspend();
         return false;
+    } else if (c == 0) { /* how a ^D comes that was typed before the line was edited */
+        take(1);
+        *key = CTRL_D;
+        const LineInfo *line = lib.line(edit.el);
+        return line->lastchar == line->buffer;
     } else if (!take_character(key)) {
         *key = take_escaped();
     }
@@ -389,12 +405,21 @@ const char *lr_lineedit_open(const lr_lineedit_hooks *hooks)
     return NULL;
 }
 
+/* What was typed while no line was edited has been shown by the terminal, and will be shown again with the prompt. */
+static void start_line(void)
+{
+    int typed = 0;
+    lib.set(edit.el, EL_PREP_TERM, 1);
+    if (ioctl(STDIN_FILENO, FIONREAD, &typed) == 0 && typed > 0) fputc('\n', stdout);
+    fputs("\033[?2004h", stdout); /* the terminal marks what it pastes */
+}
+
 lr_line_end lr_lineedit_read(const char *prompt, const char **line)
 {
     int count = 0;
     edit.prompt = prompt;
     edit.dropped = false;
-    fputs("\033[?2004h", stdout); /* the terminal marks what it pastes */
+    start_line();
     const char *text = lib.gets(edit.el, &count);
     fputs("\033[?2004l", stdout);
     fflush(stdout);

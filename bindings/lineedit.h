@@ -4,8 +4,8 @@
  * where it is not installed. While a line is edited the thread sleeps in poll; it wakes for keys, for lines that
  * tasks print (shown above the line being edited), for a window that was resized, and for a signal.
  *
- * What is pasted is text: with a terminal that brackets what it pastes (and in any large burst of bytes that holds
- * controls) the bytes that would be keys are inserted as Lua writes them, \27.
+ * What is pasted is text: with a terminal that brackets what it pastes (and in any burst that no keyboard
+ * gives) the bytes that would be keys are inserted as Lua writes them, \27.
  * Owns: the editor, its history, the bytes read ahead. Thread: the script's. */
 #ifndef BINDINGS_LINEEDIT_H
 #define BINDINGS_LINEEDIT_H

@@ -23,7 +23,8 @@ typedef struct lr_state {
     struct lr_slot *current;  /* the task that runs now; NULL in the script */
     bool is_script;
     bool tracks_futures;  /* the console: futures of this state are found by their ids (bindings/inspect.c) */
-    int ref_futures;      /* registry: a table whose weak keys they are */
+    int ref_futures;      /* registry: a table whose weak values they are, by number */
+    uint32_t futures_made;
     int ref_mt_future, ref_mt_remote, ref_mt_tensor, ref_mt_error; /* the metatables, in the registry */
     const void *mt_error; /* lua_topointer of the errors' */
     int ref_functions; /* registry: a table, lr_fn slot -> function (workers) */

@@ -58,7 +58,9 @@ __attribute__((no_sanitize("thread"))) static void look(void *user, const void *
 {
     list *l = user;
     const lr_task *t = record;
-    lr_task_row row = {.id = {__atomic_load_n(&t->id.hi, __ATOMIC_ACQUIRE), __atomic_load_n(&t->id.lo, __ATOMIC_ACQUIRE)}};
+    lr_task_row row = {.state = LR_TASK_STATE_COUNT};
+    row.id.hi = __atomic_load_n(&t->id.hi, __ATOMIC_ACQUIRE);
+    row.id.lo = __atomic_load_n(&t->id.lo, __ATOMIC_ACQUIRE);
     uint32_t word = atomic_load_explicit(&t->word, memory_order_relaxed);
     row.state = (lr_task_state)(word & LR_TASK_STATE_BITS);
     row.fn = __atomic_load_n(&t->fn, __ATOMIC_RELAXED);

@@ -1,8 +1,8 @@
 /* runtime/task_list.h - the tasks that live in this process, looked at without stopping anybody.
  *
  * Nobody keeps a list of tasks: it would cost every one of them. The records lie in the slab's chunks, and whoever
- * wants to know walks over those while the tasks go on. What a row says was so a moment ago; a record that is being made
- * or freed at that moment may be missed, or have a field of its former life.
+ * wants to know walks over those while the tasks go on. What a row says was so a moment ago; a record that is being
+ * made or freed at that moment may be missed, or have a field of its former life.
  * Thread: any. Blocks: for the locks of the slab and of functions, shortly. */
 #ifndef RUNTIME_TASK_LIST_H
 #define RUNTIME_TASK_LIST_H
@@ -25,7 +25,8 @@ typedef struct lr_task_query {
     size_t limit;
 } lr_task_query;
 
-/* The newest first; *count of them, of *total that fit. Values that were put are no tasks. To be freed; NULL: no memory. */
+/* The newest first; *count of them, of *total that fit. Values that were put are no tasks. To be freed; NULL: no
+ * memory. */
 lr_task_row *lr_task_list(const lr_task_query *query, size_t *count, uint64_t *total);
 
 #endif

@@ -300,8 +300,10 @@ check.test("a second ^C stops the chunk", function()
   t:keys("C-c")
   t:sees("interrupted: a second %^C stopped the chunk")
   t:line("2 + 2", "^4$")
-  t:line("print('in', 'pcall') while true do pcall(lr.sleep, 100) end", "^in%s+pcall$")
+  t:line("print('in', 'pcall') while true do if not pcall(lr.sleep, 100) then print('went', 'on') end end",
+    "^in%s+pcall$")
   t:keys("C-c")
+  t:sees("^went%s+on$") -- two at once may come as one
   t:keys("C-c")
   t:sees("stopped the chunk", 2)
   t:line("3 + 3", "^6$")
@@ -384,9 +386,11 @@ check.test("binary pasted in unmarked leaves a console that works", function()
   math.randomseed(1)
   for i = 1, 2000 do bytes[i] = string.char(math.random(0, 255)) end
   t:paste(table.concat(bytes))
-  t:keys("C-c")
-  t:stands("^> $")
-  t:line("'alive' .. 1", '^"alive1"$')
+  kit.eventually(function() -- a ^C that comes in one piece with the bytes is one of them
+    t:keys("C-c")
+    t:line("'alive' .. 1")
+    return count_of(t:screen(), '^"alive1"$') > 0
+  end, "it answers")
   t:close()
 end)
 

@@ -110,6 +110,18 @@ check.test(":get reads a future by the beginning of its id", function()
   check.ok(kind == "error" and text:find("inside", 1, true), text)
 end)
 
+check.test("futures are found until they are collected, never half gone", function()
+  local add = lr.remote(function(a, b) return a + b end)
+  for i = 1, 50 do
+    for _ = 1, 50 do add(i, 1) end
+    collectgarbage("step", 50)
+    for _, f in ipairs(core.futures_held()) do check.eq(#f:id(), 32) end
+  end
+  collectgarbage()
+  collectgarbage()
+  check.ok(#core.futures_held() < 50, #core.futures_held())
+end)
+
 check.test("ids of futures and tasks complete", function()
   local c = new()
   local f = lr.put(1)
