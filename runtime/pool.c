@@ -21,8 +21,14 @@ _Thread_local lr_worker *lr_self;
 
 /* ---- injection queues --------------------------------------------------------------------------- */
 
+/* One whose entry is still there, though somebody claimed it, ran it and gave it back for another try, is not entered
+ * twice: whoever pops the first entry claims it. Takes over a count. */
 static void queue_push(lr_queue *q, lr_task *t)
 {
+    if (atomic_fetch_or(&t->word, LR_TASK_INJECTED) & LR_TASK_INJECTED) {
+        lr_task_release(t);
+        return;
+    }
     pthread_mutex_lock(&q->lock);
     t->next = NULL;
     if (q->last)
@@ -43,6 +49,7 @@ static lr_task *queue_pop(lr_queue *q)
         q->first = t->next;
         if (!q->first) q->last = NULL;
         atomic_fetch_sub(&q->count, 1);
+        atomic_fetch_and(&t->word, ~LR_TASK_INJECTED); /* before whoever has it claims it */
     }
     pthread_mutex_unlock(&q->lock);
     return t;
@@ -72,6 +79,7 @@ static lr_task *queue_recall(lr_queue *q, double priority)
         *(before ? &before->next : &q->first) = t->next;
         if (q->last == t) q->last = before;
         atomic_fetch_sub(&q->count, 1);
+        atomic_fetch_and(&t->word, ~LR_TASK_INJECTED); /* before whoever has it claims it */
     }
     pthread_mutex_unlock(&q->lock);
     return t;

@@ -33,6 +33,7 @@ struct lr_input;
 #define LR_TASK_INPUTS 256u     /* futures among its arguments */
 #define LR_TASK_VALUE 512u      /* not a task: a value that was put */
 #define LR_TASK_GUEST 1024u     /* another node's: it is not sent on */
+#define LR_TASK_INJECTED 2048u  /* in an injection queue */
 
 typedef struct lr_task lr_task;
 
