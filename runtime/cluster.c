@@ -697,6 +697,7 @@ bool lr_cluster_wants(const lr_task *t)
     const lr_spec *spec = t->extra->spec;
     if (spec->affinity == LR_AFFINITY_SPREAD) return true;
     if (spec->affinity == LR_AFFINITY_NODE) return !lr_id_equal(spec->node, cluster.config.node);
+    if (cluster.pool->worker_count == 0) return true; /* also with cpu = 0 */
     return spec->unknown_resource || !lr_resources_fit(cluster.config.offers, &spec->need);
 }
 

@@ -63,7 +63,7 @@ void lr_cluster_turn(const lr_resources *free);
 /* When to call turn without a ring. */
 uint64_t lr_cluster_deadline(void);
 /* Whether a task of the machine's shall be placed by the cluster: it is bound to another node, to be spread, or more
- * than this node has. */
+ * than this node has, or nothing runs here. */
 bool lr_cluster_wants(const lr_task *t);
 /* Takes over such a task, with the machine's count. */
 void lr_cluster_place(lr_task *t);

@@ -2,8 +2,10 @@
 
 static lr_place_policy *const policies[] = {lr_place_load, lr_place_locality, lr_place_spread};
 
+/* A node without cpus runs nothing, whatever the task asks for. */
 bool lr_place_could(const lr_place_node *node, const lr_place_ask *ask)
 {
+    if (node->total.amount[LR_RESOURCE_CPU] <= 0) return false;
     if (ask->affinity == LR_AFFINITY_NODE && !lr_id_equal(ask->node, node->id)) return false;
     return lr_resources_fit(&node->total, &ask->need);
 }

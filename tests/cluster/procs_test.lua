@@ -54,6 +54,12 @@ check.test("with --workers 0 the script's process runs nothing, the others have 
   check.eq({ out, status }, { "2\tnil\n", 0 }, err)
 end)
 
+check.test("with --workers 0 a task that asks for no cpu runs elsewhere, too", function()
+  local out, err = child.run("--procs 2 --workers 0", PRELUDE .. [[
+    print(lr.remote(function() return 1 end):with { cpu = 0 }():get(20))]])
+  check.eq(out, "1\n", err)
+end)
+
 check.test("microsecond tasks stay at home", function()
   prints(2, [[
     local where = lr.remote(function() return lr.task().node end)
@@ -94,6 +100,25 @@ check.test("values, functions, futures, tensors and errors cross both ways", fun
     for i = 1, 20 do
       local ok, err = futures[i]:pget()
       assert(not ok and err.code == "error" and err.value.i == i, "error")
+    end
+    print "all"]], "all\n")
+end)
+
+-- What the script claims while it lies in a queue, and gives back for another try, must not be queued there twice.
+check.test("short tasks that fail and are tried again, while others want work: none is lost", function()
+  prints(3, [[
+    local again = lr.remote(function(k) if lr.task().attempt <= 2 then error("again", 0) end return k end,
+      { retry_on_error = 2 })
+    local short = lr.remote(function(k) return k end)
+    local long = lr.remote(busy)
+    for i = 1, 300 do again(i):get() short(i):get() end -- their time is known
+    for _ = 1, 40 do
+      local held, list = {}, {}
+      for i = 1, 3 do held[i] = long(0.005) end
+      for i = 1, 60 do list[i] = i % 2 == 0 and again(i) or short(i) end
+      for i = 60, 1, -3 do assert(list[i]:get(20) == i) end
+      for i = 1, 60 do assert(list[i]:get(20) == i) end
+      lr.get(held)
     end
     print "all"]], "all\n")
 end)
