@@ -1,0 +1,68 @@
+-- graphs.lua - runs random graphs and tree searches here and serially, and compares what they come to.
+--
+--   luarun [--procs N | --cluster URL] tests/cluster/graphs.lua [--rounds N | --seconds S] [--seed N] [options]
+--
+--   --rounds N    graphs (default 20; 0 with --seconds: as many as fit)
+--   --seed N      of the first; the next has the next number (default: by the clock)
+--   --crash       in every second graph a task crashes the node process that runs it first
+--   --retries N   of every task (default: luarun's own)
+--   --say         a line for each round as it begins
+--
+-- The last line is "N graphs, N games: all equal" with status 0; a failure says the seed that repeats it, status 1.
+
+local here = arg[0]:match("^(.*/)") or "./"
+package.path = here .. "?.lua;" .. package.path
+
+local lr = require "luarun"
+local graph = require "graph"
+local serial = require "serial"
+
+local options, i = {}, 1
+while arg[i] do
+  local name, value = arg[i]:match("^%-%-([a-z]+)=?(.*)$")
+  if name == "crash" or name == "say" then
+    options[name] = true
+  elseif name == "rounds" or name == "seconds" or name == "seed" or name == "retries" then
+    if value == "" then i = i + 1 end
+    options[name] = assert(tonumber(value ~= "" and value or arg[i]), "--" .. name .. " needs a number")
+  else
+    error("graphs.lua: unknown option " .. arg[i], 0)
+  end
+  i = i + 1
+end
+
+local seed = options.seed or os.time()
+local rounds = options.rounds or (not options.seconds and 20)
+local ours = graph.make(lr, { real = true, retries = options.retries, spread = true })
+local theirs = graph.make(serial, { tensor = lr.tensor, spread = true })
+
+local function wrong(number, what)
+  io.stderr:write(("graphs.lua: seed %d: %s\nagain with: tests/cluster/graphs.lua --rounds 1 --seed %d%s\n")
+    :format(number, what, number, options.crash and " --crash" or ""))
+  os.exit(false)
+end
+
+local function compare(number, crash)
+  local wanted = theirs.run(number, crash)
+  local got = ours.run(number, crash)
+  for n = 1, #wanted do
+    if got[n] ~= wanted[n] then
+      wrong(number, ("task %d of the first level came to %s, serially to %s"):format(n, tostring(got[n]), tostring(wanted[n])))
+    end
+  end
+end
+
+local start, graphs, games = lr.now(), 0, 0
+while rounds and graphs < rounds or not rounds and lr.now() - start < options.seconds do
+  local number = seed + graphs
+  if options.say then print("round " .. number) io.stdout:flush() end
+  local ok, why = pcall(compare, number, options.crash and number % 2 == 0)
+  if not ok then wrong(number, tostring(why)) end
+  graphs = graphs + 1
+  if graphs % 5 == 0 then
+    local moves, wanted = ours.play(number), theirs.play(number)
+    if moves ~= wanted then wrong(number, ("the game went %s, serially %s"):format(moves, wanted)) end
+    games = games + 1
+  end
+end
+print(("%d graphs, %d games: all equal"):format(graphs, games))
