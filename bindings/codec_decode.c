@@ -77,6 +77,7 @@ static bool decode_blob(decoder *d)
     lr_buffer *b = (lr_buffer *)ref(d, lr_read_varint(&d->r), LR_OBJECT_BUFFER);
     uint64_t size = lr_read_varint(&d->r);
     if (!b || !d->r.ok || size > b->size_bytes) return bad(d, "a string beyond its buffer");
+    lr_buffer_use(b);
     lua_pushlstring(d->L, b->data, (size_t)size);
     return true;
 }
@@ -141,6 +142,7 @@ static bool decode_tensor(decoder *d)
     lr_buffer *b = (lr_buffer *)ref(d, lr_read_varint(&d->r), LR_OBJECT_BUFFER);
     if (!b || __builtin_add_overflow(offset, (uint64_t)view.count, &end) || end > b->size_bytes / size)
         return bad(d, "a tensor beyond its buffer");
+    lr_buffer_use(b);
     view.data = (char *)b->data + offset * size;
     lr_push_tensor(d->S, d->L, b, &view);
     return true;

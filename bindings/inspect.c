@@ -1,6 +1,7 @@
 /* What the script sees of its node: lr.nodes, lr.tasks, lr.objects, lr.errors, and the futures that its state holds. */
 #include "bindings/core.h"
 #include "bindings/handles.h"
+#include "bindings/objects.h"
 #include "bindings/session.h"
 #include "runtime/children.h"
 #include "runtime/failures.h"
@@ -150,20 +151,9 @@ static int core_errors(lua_State *L)
 static int core_objects(lua_State *L)
 {
     asked a = read_options(L, "objects", false);
-    lr_store_row *rows = malloc((a.limit + 1) * sizeof *rows);
-    if (!rows) return luaL_error(L, "not enough memory");
-    size_t count = lr_store_largest(rows, a.limit);
+    size_t count = lr_push_objects(L, a.limit);
     struct lr_store_stats stats;
     lr_store_stats(&stats);
-    lua_createtable(L, (int)count, 5);
-    for (size_t i = 0; i < count; i++) {
-        lua_createtable(L, 0, 3);
-        set_number(L, "bytes", (double)rows[i].size_bytes);
-        set_number(L, "references", rows[i].references);
-        set_text(L, "site", rows[i].site);
-        lua_rawseti(L, -2, (int)i + 1);
-    }
-    free(rows);
     set_number(L, "bytes", (double)stats.used_bytes);
     set_number(L, "capacity", (double)stats.capacity_bytes);
     return finish_list(L, count, (double)stats.count);

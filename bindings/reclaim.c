@@ -3,6 +3,7 @@
 
 #include "bindings/session.h"
 #include "runtime/pool.h"
+#include "runtime/spill.h"
 #include "runtime/store.h"
 
 #define LEAST_BYTES ((uint64_t)256 << 20) /* below this the store may hold garbage */
@@ -33,6 +34,11 @@ lr_buffer *lr_buffer_make(lr_state *S, lua_State *L, uint64_t size_bytes, const 
     if (b || size_bytes > lr_store_capacity()) return b;
     collect(S, L);
     b = lr_buffer_new(size_bytes, site, message, message_bytes);
+    while (!b && lr_spill_make_room(size_bytes))
+        b = lr_buffer_new(size_bytes, site, message, message_bytes);
     if (b || !lr_pool_reclaim(S->worker, 1)) return b;
-    return lr_buffer_new(size_bytes, site, message, message_bytes);
+    do {
+        b = lr_buffer_new(size_bytes, site, message, message_bytes);
+    } while (!b && lr_spill_make_room(size_bytes));
+    return b;
 }

@@ -2,6 +2,7 @@
 
 #include "bindings/codec.h"
 #include "bindings/core.h"
+#include "bindings/objects.h"
 #include "bindings/options.h"
 #include "bindings/output.h"
 #include "bindings/run.h"
@@ -430,7 +431,9 @@ _Noreturn void lr_session_exit(int status)
 /* stats(): counts of this node. */
 static int core_stats(lua_State *L)
 {
-    lua_createtable(L, 0, 8);
+    lua_createtable(L, 0, 10);
+    lr_push_store_stats(L);
+    lua_setfield(L, -2, "store");
     lr_pool_counts c = {0};
     if (session.started) c = lr_pool_count(&session.pool);
     const struct { const char *name; double value; } rows[] = {

@@ -1,7 +1,8 @@
 /* runtime/buffer.h - bytes in the object store: what tensors and long strings lie in.
  *
  * A buffer is written by its maker, then sealed; sealed buffers are immutable and shared by counting.
- * Small ones are heap memory, larger ones lie in the node's arena (runtime/store.h). A buffer's size
+ * Small ones are heap memory, larger ones lie in the node's arena (runtime/store.h), or in that of another process
+ * of this host (a view: runtime/shared.h). A buffer's size
  * is in the store's total until its last reference goes.
  * Thread: any. Blocks: for the store's lock at most. Errors: NULL when there is no room, with a
  * sentence that names the totals and the largest holders in message. */
@@ -15,6 +16,8 @@ typedef struct lr_buffer {
     lr_object base;
     _Atomic bool sealed;
     bool in_arena;
+    bool is_view; /* the data are another process's */
+    _Atomic uint32_t used_at; /* the store's time of its last use: what was used longest ago is spilled first */
     uint64_t size_bytes;
     void *data; /* 64-byte aligned */
     const char *site; /* a literal or interned name: who made it, for the largest holders */
@@ -22,8 +25,16 @@ typedef struct lr_buffer {
 
 /* Uninitialised memory; one count is the caller's. message may be NULL. */
 lr_buffer *lr_buffer_new(uint64_t size_bytes, const char *site, char *message, size_t message_bytes);
+/* As memcpy into data + offset; where the memory was never used before, several times as fast. */
+void lr_buffer_write(lr_buffer *b, uint64_t offset, const void *bytes, uint64_t size_bytes);
 static inline void lr_buffer_seal(lr_buffer *b) { atomic_store_explicit(&b->sealed, true, memory_order_release); }
 static inline bool lr_buffer_is_sealed(lr_buffer *b) { return atomic_load_explicit(&b->sealed, memory_order_acquire); }
+extern _Atomic uint32_t lr_store_time; /* counts large buffers made */
+static inline void lr_buffer_use(lr_buffer *b)
+{
+    uint32_t now = atomic_load_explicit(&lr_store_time, memory_order_relaxed);
+    atomic_store_explicit(&b->used_at, now, memory_order_relaxed);
+}
 static inline void lr_buffer_release(lr_buffer *b) { lr_object_release(&b->base); }
 
 #endif

@@ -4,6 +4,7 @@
 #include "runtime/away.h"
 #include "runtime/exchange.h"
 #include "runtime/extra.h"
+#include "runtime/lending.h"
 #include "sched/mesh.h"
 
 #include <stdio.h>
@@ -21,6 +22,7 @@ typedef struct link_state {
     lr_channel link; /* first */
     lr_id node;
     lr_exchange exchange;
+    lr_lending lending;
     lr_mesh_peer *peer; /* NULL: no HERE has come yet */
     bool is_driver, is_broker, said_here;
     int pid;
@@ -410,8 +412,9 @@ static void take_here(link_state *l, const lr_message *m)
     if (!l->peer) lr_transport_hang_up(l->link.peer);
 }
 
-static void handle(link_state *l, const lr_message *m)
+static void handle(void *link, const lr_message *m)
 {
+    link_state *l = link;
     if (m->kind == LR_MESSAGE_WELCOME) {
         take_welcome(l, m);
         return;
@@ -440,8 +443,12 @@ static void on_record(void *user, lr_peer *peer, uint16_t kind, const void *byte
     link_state *l = lr_peer_user(peer);
     lr_message m;
     if (!l) return;
+    if (kind == LR_LENDING_DATA) {
+        lr_lending_data(&l->lending, bytes, size_bytes);
+        return;
+    }
     lr_channel_got got = lr_channel_take(&l->link, kind, bytes, size_bytes, &m);
-    if (got == LR_CHANNEL_MESSAGE) handle(l, &m);
+    if (got == LR_CHANNEL_MESSAGE) lr_lending_take(&l->lending, &m);
     if (got == LR_CHANNEL_BAD)
         fprintf(stderr, "luarun: a node sent what is no message (kind %u); it is ignored\n", kind);
 }
@@ -487,10 +494,11 @@ static void on_peer_up(void *user, lr_peer *peer, const lr_identity *identity)
     }
     lr_channel_init(&l->link, peer);
     l->node = identity->node;
-    l->exchange = (lr_exchange){&l->link, cluster.config.node, lend, borrow, l};
+    l->exchange = (lr_exchange){&l->link, cluster.config.node, lend, borrow, l, &l->lending};
     l->is_driver = is_driver(peer);
     lr_peer_set_user(peer, l);
     cluster.links[cluster.link_count++] = l;
+    lr_lending_init(&l->lending, &l->link, handle, l);
     if (!cluster.config.serves) say_welcome(l);
     say_here(l);
 }
@@ -505,6 +513,7 @@ static void on_writable(void *user, lr_peer *peer)
 static void link_free(link_state *l, const char *why)
 {
     if (l->peer) lr_mesh_peer_down(&cluster.mesh, l->peer, why);
+    lr_lending_fini(&l->lending);
     lr_exchange_fini(&l->exchange);
     lr_channel_fini(&l->link);
     free(l);
@@ -665,6 +674,7 @@ void lr_cluster_turn(const lr_resources *free)
     uint64_t now_ns = lr_clock_ns();
     lr_mesh_now(&cluster.mesh, now_ns);
     lr_transport_turn(cluster.transport);
+    lr_lending_turn();
     tell_ended();
     tell_cancelled();
     send_lines();
@@ -685,7 +695,9 @@ uint64_t lr_cluster_deadline(void)
 {
     if (!cluster.transport) return LR_NEVER;
     uint64_t deadline = lr_transport_deadline(cluster.transport), mesh = lr_mesh_deadline(&cluster.mesh);
+    uint64_t lending = lr_lending_deadline();
     if (mesh < deadline) deadline = mesh;
+    if (lending < deadline) deadline = lending;
     return cluster.expect_until_ns && cluster.expect_until_ns < deadline ? cluster.expect_until_ns : deadline;
 }
 
@@ -769,6 +781,13 @@ static lr_ending listen_for_others(const char *driver_url, char why[LR_ENDING_TE
     return lr_transport_listen(cluster.transport, url, why);
 }
 
+static void spare(void) { atomic_store(&cluster.idle, true); }
+
+static void collect(void)
+{
+    if (cluster.started) lr_pool_collect(cluster.pool);
+}
+
 bool lr_cluster_open(lr_pool *pool, const lr_cluster_config *config, char text[LR_CLUSTER_TEXT])
 {
     cluster.pool = pool;
@@ -779,10 +798,11 @@ bool lr_cluster_open(lr_pool *pool, const lr_cluster_config *config, char text[L
         .version = LR_VERSION,
         .build = __DATE__ " " __TIME__,
         .secret = &cluster.config.secret,
-        .record_max = LR_CHANNEL_RECORD_BYTES + 64,
+        .record_max = LR_LENDING_RECORD_MAX,
     };
     snprintf(text, LR_CLUSTER_TEXT, "not enough memory");
     if (!open_mesh()) return false;
+    lr_lending_open(config->ring, collect, spare);
     cluster.transport = lr_transport_open(&transport);
     if (!cluster.transport) return false;
     char why[LR_ENDING_TEXT];
@@ -810,6 +830,7 @@ void lr_cluster_start(void)
 void lr_cluster_close(void)
 {
     if (!cluster.transport) return;
+    lr_lending_close();
     lr_mesh_fini(&cluster.mesh);
     lr_transport_close(cluster.transport, CLOSE_NS);
     cluster.transport = NULL;

@@ -29,13 +29,18 @@ static void lend(void *exchange, lr_task *t)
     x->lend(x->user, t);
 }
 
+static bool offer(void *exchange, lr_buffer *b, lr_reference *out)
+{
+    return lr_lending_offer(((lr_exchange *)exchange)->lending, b, out);
+}
+
 static lr_id know(void *exchange, lr_fn *fn) { return lr_exchange_know(exchange, fn); }
 
 static lr_bytes text_of(const char *s) { return lr_bytes_of(s, s ? strlen(s) : 0); }
 
 lr_bytes lr_exchange_out(lr_exchange *x, lr_builder *b, const lr_value *v)
 {
-    lr_export_to to = {lend, know, x};
+    lr_export_to to = {lend, know, x, offer};
     lr_builder_reset(b);
     lr_export(b, v, &to);
     return lr_bytes_of(b->data, b->failed ? 0 : b->size_bytes);

@@ -9,6 +9,7 @@
 
 #include "runtime/export.h"
 #include "runtime/channel.h"
+#include "runtime/lending.h"
 #include "sched/map.h"
 
 typedef struct lr_exchange {
@@ -17,6 +18,7 @@ typedef struct lr_exchange {
     void (*lend)(void *user, struct lr_task *t);   /* a future of it goes out */
     struct lr_task *(*borrow)(void *user, lr_id id); /* one has come: one count, the caller's; NULL: no memory */
     void *user;
+    lr_lending *lending;                             /* how large buffers go */
     lr_map functions; /* id there -> lr_fn: theirs; one count */
     lr_map known;     /* id here -> lr_fn: ours, sent; one count */
 } lr_exchange;

@@ -7,7 +7,10 @@
  *     BUFFER  u8 2 · varint size · bytes
  *     CODE    u8 3 · varint size · bytes
  *     FN      u8 4 · 16 bytes id       a remote function that was sent before (FUNCTION)
- * Buffers travel with the message that names them: a value is whole when it arrives.
+ *     OBJECT  u8 5 · 16 bytes id · varint size · varint length, site · varint pid, and where it is not 0
+ *             varint fd · 16 bytes segment · varint span, offset, serial      a buffer by reference (runtime/shared.h)
+ * Small buffers travel with the message that names them; large ones are brought before it is imported
+ * (runtime/lending.h): a value is whole when it is imported.
  *
  * The importer believes nothing: sizes, counts and kinds are checked, and the message itself is checked by whoever
  * decodes it. Owns: nothing. Thread: the node thread. Blocks: never. */
@@ -15,6 +18,7 @@
 #define RUNTIME_EXPORT_H
 
 #include "runtime/fn.h"
+#include "runtime/shared.h"
 #include "runtime/value.h"
 
 struct lr_task;
@@ -23,6 +27,8 @@ typedef struct lr_export_to {
     void (*lend)(void *user, struct lr_task *t); /* a future of it goes out: its end will be asked for */
     lr_id (*know)(void *user, lr_fn *fn);        /* the other side must know fn before; its id there */
     void *user;
+    /* an object goes out by reference; false, or NULL: as bytes */
+    bool (*offer)(void *user, lr_buffer *b, lr_reference *out);
 } lr_export_to;
 
 /* Appends v to b, which is no builder of a message: it has no references. Fails by b->failed. */
@@ -34,6 +40,9 @@ typedef struct lr_import_from {
     void *user;
 } lr_import_from;
 
+/* The objects that the exported value at r refers to, into out, as far as there is room: how many there are. Fewer
+ * where it is malformed: lr_import will say so. What out points to is in the bytes. */
+size_t lr_export_objects(lr_reader r, lr_reference *out, size_t max);
 /* Makes *v (empty before) of what is at r. False: it is malformed, or there is no room; text says which. */
 LR_MUST_USE bool lr_import(lr_reader *r, lr_value *v, const lr_import_from *from, char *text, size_t text_bytes);
 

@@ -10,6 +10,7 @@
 
 #include "runtime/buffer.h"
 #include "runtime/crash.h"
+#include "runtime/spill.h"
 #include "runtime/store.h"
 
 #include <math.h>
@@ -333,6 +334,7 @@ static bool read_tensor(const argument *a, lr_tensor *out)
     lr_buffer *b = LR_CONTAINER(o, lr_buffer, base);
     uint64_t room = b->size_bytes / dtype_bytes[dtype];
     if (offset > room || (uint64_t)out->count > room - offset) return false;
+    lr_buffer_use(b);
     out->data = (char *)b->data + offset * dtype_bytes[dtype];
     return true;
 }
@@ -399,7 +401,9 @@ static lr_buffer *result_buffer(call *c, uint64_t size_bytes, uint32_t *ref)
     lr_buffer *b = lr_buffer_new(size_bytes, c->kernel->site, message, sizeof message);
     bool hopeless = size_bytes > lr_store_capacity() || !c->ctx->reclaim;
     for (unsigned i = 0; !b && !hopeless && c->ctx->reclaim(c->ctx->self, i); i++)
-        b = lr_buffer_new(size_bytes, c->kernel->site, message, sizeof message);
+        do {
+            b = lr_buffer_new(size_bytes, c->kernel->site, message, sizeof message);
+        } while (!b && lr_spill_make_room(size_bytes));
     if (!b) {
         record(c, LR_ERR_OUT_OF_MEMORY, "result %llu: %s", (unsigned long long)c->result_count,
                message);

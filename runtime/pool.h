@@ -166,6 +166,8 @@ void lr_pool_run_kernel(lr_worker *w, lr_task *t);
 /* For a thread that found the object store full: attempt 0 frees what only garbage of its own holds, attempt 1 has all
  * threads do so and waits for them, up to a second. False: nothing more can be done. w may be NULL. */
 bool lr_pool_reclaim(lr_worker *w, unsigned attempt);
+/* From any thread: all threads shall collect as soon as they come by. Does not wait for them. */
+void lr_pool_collect(lr_pool *p);
 /* Calls a kernel right here, in the body of t (NULL: in the script); stream names its random numbers. */
 lr_err lr_pool_call_kernel(lr_worker *w, lr_task *t, const lr_kernel *k, lr_id stream, const lr_value *args,
                            lr_value *result, lr_kernel_fault *fault);

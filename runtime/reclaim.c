@@ -40,3 +40,9 @@ bool lr_pool_reclaim(lr_worker *w, unsigned attempt)
         lr_bed_sleep(&w->bed, lr_clock_ns() + LOOK_NS);
     }
 }
+
+void lr_pool_collect(lr_pool *p)
+{
+    for (unsigned i = 0; i <= p->worker_count; i++)
+        ask(&p->workers[i]);
+}

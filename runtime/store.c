@@ -1,24 +1,18 @@
-/* runtime/store.c - buffers, the arena they lie in, and the extents it is cut into.
+/* runtime/store.c - buffers, the capacity they count against, and what is said when there is no room.
  *
- * The arena is twice the capacity in addresses (which cost nothing), so that fragmentation does not
- * make a store that has room refuse. All extents form a list in address order, for coalescing; the
- * free ones also a treap by address in which each node knows the largest free extent below it, so
- * that the lowest that fits is found in O(log n). Extents that still have pages (warm) are taken
- * first, then those given back, then fresh addresses. Records lie outside the arena: a kernel that
- * writes past its tensor damages data, not the store.
- * Small buffers never take the lock: their totals are striped counters. */
+ * Large buffers lie in the arena, which is twice the capacity and more in addresses, so that fragmentation does not
+ * make a store that has room refuse. Small buffers never take a lock: their totals are striped counters. */
 #define _GNU_SOURCE
 #include "runtime/store.h"
 
+#include "runtime/large.h"
+#include "runtime/shared.h"
+#include "runtime/spill.h"
 #include "sched/id.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -28,25 +22,9 @@
 #define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
 #endif
 
-#define PAGE_BYTES ((uint64_t)4096)
-#define PUNCH_BYTES ((uint64_t)4 << 20) /* the least that is given back at once */
 #define STRIPES 16
 #define SITES_MAX 4096
 #define LARGEST 3
-
-typedef struct extent {
-    uint64_t offset, bytes;        /* multiples of a page */
-    uint64_t warm;                 /* of a free extent's bytes, how many are backed, from its start */
-    lr_buffer *owner;              /* NULL: free */
-    struct extent *before, *after; /* all extents, by address */
-    struct extent *left, *right;   /* free extents, a treap by offset */
-    uint64_t max_any, max_warm;    /* the largest, and the largest warm one, in this subtree */
-} extent;
-
-typedef struct large_buffer {
-    lr_buffer base;
-    extent *place;
-} large_buffer;
 
 typedef struct stripe {
     _Alignas(64) _Atomic int64_t bytes; /* not yet in heap_used */
@@ -56,26 +34,22 @@ typedef struct stripe {
 static struct {
     _Atomic uint64_t capacity; /* 0: not yet known */
     _Atomic int64_t heap_used; /* small buffers, but for what the stripes hold */
-    _Atomic uint64_t arena_used;
+    _Atomic uint64_t arena_used; /* without what is spilled */
+    _Atomic uint64_t view_bytes;
     _Atomic uint64_t peak;
     stripe stripes[STRIPES];
-    pthread_mutex_t lock; /* everything below */
-    uint8_t *base;        /* NULL: no arena yet */
-    uint64_t span_bytes;  /* addresses of the arena */
-    uint64_t top;         /* addresses from here on were never used */
-    uint64_t idle;        /* warm bytes of free extents */
+    /* under the arena's lock */
     uint64_t arena_count;
-    extent *root, *first, *last;
-    int fd;
+    uint64_t spilled_bytes, spilled_count, view_count;
+    /* under its own */
+    pthread_mutex_t sites_lock;
     const char *sites[2 * SITES_MAX]; /* open addressing */
     unsigned site_count;
-} store = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1};
+} store = {.sites_lock = PTHREAD_MUTEX_INITIALIZER};
 
-static extent punching_; /* owner of extents whose pages are being given back: see trim() */
-#define PUNCHING ((lr_buffer *)(void *)&punching_)
+_Atomic uint32_t lr_store_time;
 
 static uint64_t min_u64(uint64_t a, uint64_t b) { return a < b ? a : b; }
-static uint64_t max_u64(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
 /* ---- capacity ----------------------------------------------------------------------------------- */
 
@@ -99,16 +73,11 @@ static uint64_t default_capacity(void)
     return memory / 10 * 3;
 }
 
-static uint64_t whole_pages(uint64_t bytes)
-{
-    return (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
-}
-
 uint64_t lr_store_capacity(void)
 {
     uint64_t capacity = atomic_load_explicit(&store.capacity, memory_order_relaxed);
     if (__builtin_expect(capacity != 0, 1)) return capacity;
-    uint64_t wanted = whole_pages(default_capacity());
+    uint64_t wanted = lr_arena_pages(default_capacity());
     if (atomic_compare_exchange_strong(&store.capacity, &capacity, wanted)) return wanted;
     return capacity;
 }
@@ -116,10 +85,10 @@ uint64_t lr_store_capacity(void)
 bool lr_store_configure(uint64_t capacity_bytes)
 {
     capacity_bytes = min_u64(capacity_bytes, UINT64_MAX / 4);
-    pthread_mutex_lock(&store.lock);
-    bool early = !store.base;
-    if (early) atomic_store(&store.capacity, whole_pages(capacity_bytes));
-    pthread_mutex_unlock(&store.lock);
+    lr_arena_lock();
+    bool early = !lr_arena_is_open();
+    if (early) atomic_store(&store.capacity, lr_arena_pages(capacity_bytes));
+    lr_arena_unlock();
     return early;
 }
 
@@ -144,7 +113,8 @@ static uint64_t heap_total(void)
 uint64_t lr_store_used(void)
 {
     int64_t heap = atomic_load_explicit(&store.heap_used, memory_order_relaxed);
-    return atomic_load_explicit(&store.arena_used, memory_order_relaxed) + (uint64_t)(heap > 0 ? heap : 0);
+    return atomic_load_explicit(&store.arena_used, memory_order_relaxed) + (uint64_t)(heap > 0 ? heap : 0) +
+           atomic_load_explicit(&store.view_bytes, memory_order_relaxed);
 }
 
 static uint64_t heap_count(void)
@@ -178,15 +148,21 @@ static void count_small(int64_t bytes, int64_t count, uint64_t capacity)
 
 void lr_store_stats(struct lr_store_stats *out)
 {
+    lr_shared_sweep();
+    lr_shared_count(&out->limbo_count, &out->limbo_bytes);
     out->capacity_bytes = lr_store_capacity();
-    pthread_mutex_lock(&store.lock);
+    lr_arena_lock();
     out->used_bytes = heap_total() + atomic_load(&store.arena_used);
     note_peak(out->used_bytes);
     out->peak_bytes = atomic_load(&store.peak);
-    out->idle_bytes = store.idle;
+    out->idle_bytes = lr_arena_idle();
     out->arena_count = store.arena_count;
     out->count = heap_count() + store.arena_count;
-    pthread_mutex_unlock(&store.lock);
+    out->spilled_bytes = store.spilled_bytes;
+    out->spilled_count = store.spilled_count;
+    out->view_bytes = atomic_load(&store.view_bytes);
+    out->view_count = store.view_count;
+    lr_arena_unlock();
 }
 
 /* ---- messages ----------------------------------------------------------------------------------- */
@@ -222,11 +198,11 @@ static void say_too_large(uint64_t asked, char *message, size_t message_bytes)
 }
 
 /* The largest live extents, largest first; returns how many. The lock is held. */
-static int find_largest(const extent *largest[LARGEST])
+static int find_largest(const lr_extent *largest[LARGEST])
 {
     int count = 0;
-    for (const extent *e = store.first; e; e = e->after) {
-        if (!e->owner || e->owner == PUNCHING) continue;
+    for (const lr_extent *e = lr_arena_first(); e; e = e->after) {
+        if (!e->owner || e->owner == LR_ARENA_NOBODY || ((const lr_large *)e->owner)->spilled) continue;
         int at = count;
         while (at > 0 && largest[at - 1]->bytes < e->bytes)
             at--;
@@ -238,35 +214,19 @@ static int find_largest(const extent *largest[LARGEST])
     return count;
 }
 
-size_t lr_store_largest(lr_store_row *rows, size_t limit)
-{
-    size_t count = 0;
-    pthread_mutex_lock(&store.lock);
-    for (const extent *e = store.first; e; e = e->after) {
-        if (!e->owner || e->owner == PUNCHING) continue;
-        size_t at = count;
-        while (at > 0 && rows[at - 1].size_bytes < e->owner->size_bytes)
-            at--;
-        if (at == limit) continue;
-        if (count < limit) count++;
-        memmove(&rows[at + 1], &rows[at], sizeof rows[0] * (count - 1 - at));
-        rows[at] = (lr_store_row){e->owner->size_bytes, atomic_load(&e->owner->base.refs), e->owner->site};
-    }
-    pthread_mutex_unlock(&store.lock);
-    return count;
-}
-
 /* Appends what holds the store: ", largest: 20.0 MB (tensor from kernel go.playout), ...". */
 static void say_holders(FILE *out)
 {
-    const extent *largest[LARGEST];
+    const lr_extent *largest[LARGEST];
     int count = find_largest(largest);
     char size[32];
     for (int i = 0; i < count; i++) {
-        lr_store_format(largest[i]->owner->size_bytes, size, sizeof size);
-        fprintf(out, "%s%s (%s)", i == 0 ? "; largest: " : ", ", size, largest[i]->owner->site);
+        const lr_large *owner = largest[i]->owner;
+        lr_store_format(owner->shared.base.size_bytes, size, sizeof size);
+        fprintf(out, "%s%s (%s%s)", i == 0 ? "; largest: " : ", ", size, owner->shared.base.site,
+                owner->shared.in_limbo ? ", held by another process" : "");
     }
-    if (store.arena_count > (uint64_t)count) fprintf(out, ", ...");
+    if (store.arena_count - store.spilled_count > (uint64_t)count) fprintf(out, ", ...");
     uint64_t small = heap_count();
     if (small == 0) return;
     lr_store_format(heap_total(), size, sizeof size);
@@ -286,7 +246,7 @@ static void say_full(uint64_t asked, char *message, size_t message_bytes)
     lr_store_format(asked, text, sizeof text);
     fprintf(out, "object store full: %s asked, %.*f of %.*f %s in use by %llu objects", text, units[u].digits,
             (double)used / units[u].bytes, units[u].digits, (double)capacity / units[u].bytes, units[u].name,
-            (unsigned long long)(heap_count() + store.arena_count));
+            (unsigned long long)(heap_count() + store.arena_count - store.spilled_count));
     say_holders(out);
     fclose(out);
     message[message_bytes - 1] = 0;
@@ -297,302 +257,27 @@ static void say(char *message, size_t message_bytes, const char *text)
     if (message && message_bytes > 0) snprintf(message, message_bytes, "%s", text);
 }
 
-/* ---- the treap of free extents -------------------------------------------------------------------- */
-
-static bool is_warm(const extent *e) { return 2 * e->warm >= e->bytes; }
-
-static void pull(extent *e)
-{
-    e->max_any = e->bytes;
-    e->max_warm = is_warm(e) ? e->bytes : 0;
-    extent *below[2] = {e->left, e->right};
-    for (int i = 0; i < 2; i++) {
-        if (!below[i]) continue;
-        e->max_any = max_u64(e->max_any, below[i]->max_any);
-        e->max_warm = max_u64(e->max_warm, below[i]->max_warm);
-    }
-}
-
-static extent *merge(extent *low, extent *high)
-{
-    if (!low) return high;
-    if (!high) return low;
-    if (lr_mix64(low->offset) > lr_mix64(high->offset)) {
-        low->right = merge(low->right, high);
-        pull(low);
-        return low;
-    }
-    high->left = merge(low, high->left);
-    pull(high);
-    return high;
-}
-
-static void split(extent *t, uint64_t offset, extent **low, extent **high)
-{
-    if (!t) {
-        *low = *high = NULL;
-    } else if (t->offset < offset) {
-        split(t->right, offset, &t->right, high);
-        *low = t;
-        pull(t);
-    } else {
-        split(t->left, offset, low, &t->left);
-        *high = t;
-        pull(t);
-    }
-}
-
-static extent *without(extent *t, const extent *e)
-{
-    LR_ASSERT(t);
-    if (t == e) return merge(t->left, t->right);
-    if (e->offset < t->offset)
-        t->left = without(t->left, e);
-    else
-        t->right = without(t->right, e);
-    pull(t);
-    return t;
-}
-
-static void free_insert(extent *e)
-{
-    extent *low, *high;
-    e->left = e->right = NULL;
-    pull(e);
-    split(store.root, e->offset, &low, &high);
-    store.root = merge(merge(low, e), high);
-    store.idle += e->warm;
-}
-
-static void free_remove(extent *e)
-{
-    store.root = without(store.root, e);
-    store.idle -= e->warm;
-}
-
-static uint64_t largest_below(const extent *t, bool warm)
-{
-    if (!t) return 0;
-    return warm ? t->max_warm : t->max_any;
-}
-
-/* The free extent with the lowest address that fits. */
-static extent *first_fit(uint64_t bytes, bool warm)
-{
-    extent *t = store.root;
-    if (largest_below(t, warm) < bytes) return NULL;
-    for (;;) {
-        if (largest_below(t->left, warm) >= bytes)
-            t = t->left;
-        else if (t->bytes >= bytes && (!warm || is_warm(t)))
-            return t;
-        else
-            t = t->right;
-    }
-}
-
-/* ---- extents --------------------------------------------------------------------------------------- */
-
-static void list_insert(extent *e, extent *before)
-{
-    e->before = before;
-    e->after = before ? before->after : store.first;
-    *(before ? &before->after : &store.first) = e;
-    *(e->after ? &e->after->before : &store.last) = e;
-}
-
-static void list_remove(extent *e)
-{
-    *(e->before ? &e->before->after : &store.first) = e->after;
-    *(e->after ? &e->after->before : &store.last) = e->before;
-}
-
-/* Cuts e (in no tree) after bytes and returns the rest, or NULL when there is none, or no memory for its
- * record: then e keeps all. */
-static extent *cut(extent *e, uint64_t bytes)
-{
-    if (e->bytes == bytes) return NULL;
-    extent *rest = malloc(sizeof *rest);
-    if (!rest) return NULL;
-    uint64_t warm = min_u64(e->warm, bytes);
-    *rest = (extent){.offset = e->offset + bytes, .bytes = e->bytes - bytes, .warm = e->warm - warm};
-    e->bytes = bytes;
-    e->warm = warm;
-    list_insert(rest, e);
-    return rest;
-}
-
-/* A free extent from addresses never used, together with what is free just below them. */
-static extent *extend(uint64_t bytes)
-{
-    extent *e = store.last && !store.last->owner ? store.last : NULL;
-    uint64_t need = e ? bytes - e->bytes : bytes; /* a free extent that fits was looked for before */
-    if (need > store.span_bytes - store.top) return NULL;
-    if (e) {
-        free_remove(e);
-        e->bytes = bytes;
-    } else {
-        e = malloc(sizeof *e);
-        if (!e) return NULL;
-        *e = (extent){.offset = store.top, .bytes = bytes};
-        list_insert(e, store.last);
-    }
-    store.top += need;
-    return e;
-}
-
-/* An extent of at least bytes, in no tree. NULL: no such piece. */
-static extent *take(uint64_t bytes)
-{
-    extent *e = first_fit(bytes, true);
-    if (!e) e = first_fit(bytes, false);
-    if (!e) return extend(bytes);
-    free_remove(e);
-    extent *rest = cut(e, bytes);
-    if (rest) free_insert(rest);
-    return e;
-}
-
-/* Makes e free and one with its free neighbours. */
-static void give(extent *e, uint64_t warm)
-{
-    e->owner = NULL;
-    e->warm = warm;
-    extent *low = e->before, *high = e->after;
-    if (low && !low->owner) {
-        free_remove(low);
-        e->offset = low->offset;
-        e->bytes += low->bytes;
-        e->warm += low->warm;
-        list_remove(low);
-        free(low);
-    }
-    if (high && !high->owner) {
-        free_remove(high);
-        e->bytes += high->bytes;
-        e->warm += high->warm;
-        list_remove(high);
-        free(high);
-    }
-    free_insert(e);
-}
-
-/* The warm free extent with the highest address. */
-static extent *highest_warm(void)
-{
-    extent *t = largest_below(store.root, true) > 0 ? store.root : NULL;
-    while (t) {
-        if (largest_below(t->right, true) > 0)
-            t = t->right;
-        else if (is_warm(t))
-            return t;
-        else
-            t = t->left;
-    }
-    return NULL;
-}
-
-/* The upper part of the highest warm extent: as much as is idle in excess, in no tree. NULL: none. */
-static extent *excess(void)
-{
-    uint64_t capacity = lr_store_capacity();
-    uint64_t room = capacity - min_u64(capacity, atomic_load(&store.arena_used));
-    uint64_t allowed = min_u64(LR_STORE_IDLE_BYTES, room);
-    extent *e = store.idle > allowed ? highest_warm() : NULL;
-    if (!e) return NULL;
-    uint64_t part = whole_pages(max_u64(store.idle - allowed, PUNCH_BYTES));
-    free_remove(e);
-    if (part >= e->bytes) return e;
-    extent *high = cut(e, e->bytes - part);
-    if (!high) return e;
-    free_insert(e);
-    return high;
-}
-
-/* Gives pages back while more are idle than may be. The lock is held, and let go of while the system
- * works: the piece belongs to PUNCHING meanwhile, so that nobody takes it or merges with it. */
-static void trim(void)
-{
-    extent *e;
-    while ((e = excess())) {
-        e->owner = PUNCHING;
-        void *at = store.base + e->offset;
-        uint64_t bytes = e->bytes, warm = e->warm;
-        pthread_mutex_unlock(&store.lock);
-        bool gone = madvise(at, bytes, MADV_REMOVE) == 0;
-        pthread_mutex_lock(&store.lock);
-        give(e, gone ? 0 : warm);
-        if (!gone) return;
-    }
-}
-
-/* ---- the arena -------------------------------------------------------------------------------------- */
-
-/* A sparse memory file of that size which nobody can resize; -1 where the system refuses. */
-static int memory_file(uint64_t bytes)
-{
-    struct rlimit limit; /* growing a file beyond this limit would be a deadly signal */
-    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < bytes) return -1;
-    int fd = memfd_create("luarun-store", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0) return -1;
-    if (ftruncate(fd, (off_t)bytes) != 0) {
-        close(fd);
-        return -1;
-    }
-    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
-    return fd;
-}
-
-static bool arena_map(uint64_t bytes)
-{
-    int fd = memory_file(bytes);
-    int flags = MAP_SHARED | MAP_NORESERVE | (fd < 0 ? MAP_ANONYMOUS : 0);
-    void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, fd, 0);
-    if (base == MAP_FAILED) {
-        if (fd >= 0) close(fd);
-        return false;
-    }
-    store.base = base;
-    store.span_bytes = bytes;
-    store.fd = fd;
-    return true;
-}
-
-static bool arena_open(void)
-{
-    if (store.base) return true;
-    uint64_t capacity = lr_store_capacity();
-    return arena_map(2 * capacity) || arena_map(capacity);
-}
-
 uint64_t lr_store_close(void)
 {
-    pthread_mutex_lock(&store.lock);
+    lr_shared_sweep();
+    lr_arena_lock();
     uint64_t live = store.arena_count;
-    if (store.base && live == 0) {
-        ASAN_UNPOISON_MEMORY_REGION(store.base, store.span_bytes);
-        munmap(store.base, store.span_bytes);
-        if (store.fd >= 0) close(store.fd);
-        for (extent *e = store.first, *after; e; e = after) {
-            after = e->after;
-            free(e);
-        }
-        store.base = NULL;
-        store.fd = -1;
-        store.top = store.idle = store.span_bytes = 0;
-        store.root = store.first = store.last = NULL;
+    if (live == 0) {
+        lr_spill_close();
+        lr_arena_close();
     }
-    pthread_mutex_unlock(&store.lock);
+    lr_arena_unlock();
     return live;
 }
 
 /* ---- buffers ---------------------------------------------------------------------------------------- */
 
-static void buffer_init(lr_buffer *b, uint64_t size_bytes, void *data, const char *site, bool in_arena)
+void lr_buffer_init(lr_buffer *b, uint64_t size_bytes, void *data, const char *site)
 {
     lr_object_init(&b->base, LR_OBJECT_BUFFER);
     atomic_init(&b->sealed, false);
-    b->in_arena = in_arena;
+    b->in_arena = b->is_view = false;
+    atomic_init(&b->used_at, atomic_load_explicit(&lr_store_time, memory_order_relaxed));
     b->size_bytes = size_bytes;
     b->data = data;
     b->site = site ? site : "an object";
@@ -612,9 +297,9 @@ static lr_buffer *small_new(uint64_t size_bytes, const char *site, char *message
 {
     uint64_t capacity = lr_store_capacity();
     if (!small_fits(size_bytes, capacity)) {
-        pthread_mutex_lock(&store.lock);
+        lr_arena_lock();
         say_full(size_bytes, message, message_bytes);
-        pthread_mutex_unlock(&store.lock);
+        lr_arena_unlock();
         return NULL;
     }
     lr_buffer *b = malloc(sizeof *b + 63 + size_bytes);
@@ -623,50 +308,61 @@ static lr_buffer *small_new(uint64_t size_bytes, const char *site, char *message
         return NULL;
     }
     uintptr_t data = ((uintptr_t)(b + 1) + 63) & ~(uintptr_t)63;
-    buffer_init(b, size_bytes, (void *)data, site, false);
+    lr_buffer_init(b, size_bytes, (void *)data, site);
     count_small((int64_t)size_bytes, 1, capacity);
     return b;
 }
 
-/* The extent for a large buffer, its owner set; NULL with the message written. The lock is held. */
-static extent *large_place(large_buffer *b, uint64_t size_bytes, char *message, size_t message_bytes)
+/* The extent for a large buffer, its owner set; NULL with the message written. The arena's lock is held. */
+static lr_extent *large_place(lr_large *b, uint64_t size_bytes, char *message, size_t message_bytes)
 {
-    uint64_t bytes = whole_pages(size_bytes), capacity = lr_store_capacity();
-    if (!arena_open()) {
+    uint64_t bytes = lr_arena_pages(size_bytes), capacity = lr_store_capacity();
+    if (!lr_arena_open(capacity)) {
         say(message, message_bytes, "the object store cannot be mapped: the system gives no addresses for it");
         return NULL;
     }
     uint64_t used = heap_total() + atomic_load(&store.arena_used);
-    extent *e = used + bytes <= capacity ? take(bytes) : NULL;
+    lr_extent *e = lr_store_fits(bytes) ? lr_arena_take(bytes) : NULL;
     if (!e) {
         say_full(size_bytes, message, message_bytes);
         return NULL;
     }
-    e->owner = &b->base;
+    e->owner = b;
     atomic_fetch_add(&store.arena_used, e->bytes);
     note_peak(used + e->bytes);
     store.arena_count++;
     return e;
 }
 
+/* How much may lie idle. */
+static uint64_t idle_allowed(void)
+{
+    uint64_t capacity = lr_store_capacity();
+    return min_u64(LR_STORE_IDLE_BYTES, capacity - min_u64(capacity, atomic_load(&store.arena_used)));
+}
+
 static lr_buffer *large_new(uint64_t size_bytes, const char *site, char *message, size_t message_bytes)
 {
-    large_buffer *b = malloc(sizeof *b);
+    lr_large *b = calloc(1, sizeof *b);
     if (!b) {
         say(message, message_bytes, "the system has no memory for an object");
         return NULL;
     }
-    buffer_init(&b->base, size_bytes, NULL, site, true);
-    pthread_mutex_lock(&store.lock);
-    extent *e = large_place(b, size_bytes, message, message_bytes);
+    lr_buffer *base = &b->shared.base;
+    atomic_fetch_add_explicit(&lr_store_time, 1, memory_order_relaxed);
+    lr_buffer_init(base, size_bytes, NULL, site);
+    base->in_arena = true;
+    if (lr_shared_has_limbo()) lr_shared_sweep_some(); /* memory used before is warm */
+    lr_arena_lock();
+    lr_extent *e = large_place(b, size_bytes, message, message_bytes);
     if (e) {
         b->place = e;
-        b->base.data = store.base + e->offset;
-        ASAN_UNPOISON_MEMORY_REGION(b->base.data, e->bytes);
-        trim();
+        base->data = lr_arena_at(e->offset);
+        ASAN_UNPOISON_MEMORY_REGION(base->data, e->bytes);
+        lr_arena_trim(idle_allowed);
     }
-    pthread_mutex_unlock(&store.lock);
-    if (e) return &b->base;
+    lr_arena_unlock();
+    if (e) return base;
     free(b);
     return NULL;
 }
@@ -681,24 +377,72 @@ lr_buffer *lr_buffer_new(uint64_t size_bytes, const char *site, char *message, s
     return large_new(size_bytes, site, message, message_bytes);
 }
 
-static void large_free(large_buffer *b)
+/* A page that is written by the system needs neither a fault nor zeros. */
+void lr_buffer_write(lr_buffer *b, uint64_t offset, const void *bytes, uint64_t size_bytes)
 {
-    pthread_mutex_lock(&store.lock);
-    extent *e = b->place;
-    ASAN_POISON_MEMORY_REGION(b->base.data, e->bytes);
-    atomic_fetch_sub(&store.arena_used, e->bytes);
+    const lr_extent *e = b->in_arena ? lr_large_of(b)->place : NULL;
+    uint64_t done = 0;
+    while (e && lr_arena_fd() >= 0 && offset >= e->warm && done < size_bytes) {
+        ssize_t n = pwrite(lr_arena_fd(), (const uint8_t *)bytes + done, (size_t)(size_bytes - done),
+                           (off_t)(e->offset + offset + done));
+        if (n <= 0) break;
+        done += (uint64_t)n;
+    }
+    memcpy((uint8_t *)b->data + offset + done, (const uint8_t *)bytes + done, (size_t)(size_bytes - done));
+}
+
+void lr_large_free(lr_large *b)
+{
+    lr_extent *e = b->place;
+    bool was_spilled = b->spilled; /* nobody else has it any more */
+    bool usable = !was_spilled || lr_spill_forget(e);
+    lr_arena_lock();
+    ASAN_POISON_MEMORY_REGION(b->shared.base.data, e->bytes);
     store.arena_count--;
-    give(e, e->bytes);
-    trim();
-    pthread_mutex_unlock(&store.lock);
+    if (was_spilled) {
+        store.spilled_bytes -= e->bytes;
+        store.spilled_count--;
+    } else {
+        atomic_fetch_sub(&store.arena_used, e->bytes);
+    }
+    if (usable)
+        lr_arena_give(e, was_spilled ? 0 : e->bytes);
+    else
+        e->owner = LR_ARENA_NOBODY; /* these addresses are lost */
+    lr_arena_trim(idle_allowed);
+    lr_arena_unlock();
     free(b);
+}
+
+void lr_store_count_spilled(int64_t bytes)
+{
+    atomic_fetch_sub(&store.arena_used, (uint64_t)bytes);
+    store.spilled_bytes += (uint64_t)bytes;
+    store.spilled_count += bytes > 0 ? 1 : (uint64_t)-1;
+}
+
+bool lr_store_fits(uint64_t bytes)
+{
+    return heap_total() + atomic_load(&store.arena_used) + bytes <= lr_store_capacity();
+}
+
+void lr_store_count_view(int64_t bytes)
+{
+    lr_arena_lock();
+    atomic_fetch_add(&store.view_bytes, (uint64_t)bytes);
+    store.view_count += bytes > 0 ? 1 : (uint64_t)-1;
+    lr_arena_unlock();
 }
 
 void lr_buffer_destroy(lr_object *o)
 {
     lr_buffer *b = LR_CONTAINER(o, lr_buffer, base);
+    if (b->is_view) {
+        lr_view_free(b);
+        return;
+    }
     if (b->in_arena) {
-        large_free(LR_CONTAINER(b, large_buffer, base));
+        if (lr_shared_let_go(b)) lr_large_free(lr_large_of(b));
         return;
     }
     count_small(-(int64_t)b->size_bytes, -1, lr_store_capacity());
@@ -710,7 +454,7 @@ void lr_buffer_destroy(lr_object *o)
 const char *lr_store_site(const char *text, const char *fallback)
 {
     size_t length = strlen(text);
-    pthread_mutex_lock(&store.lock);
+    pthread_mutex_lock(&store.sites_lock);
     const char *found = fallback;
     for (uint64_t at = lr_id_from_bytes(text, length).lo;; at++) {
         const char **slot = &store.sites[at % LR_COUNT(store.sites)];
@@ -723,6 +467,6 @@ const char *lr_store_site(const char *text, const char *fallback)
         if (strcmp(found, text) == 0) break;
         found = fallback;
     }
-    pthread_mutex_unlock(&store.lock);
+    pthread_mutex_unlock(&store.sites_lock);
     return found;
 }

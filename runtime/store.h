@@ -1,10 +1,11 @@
 /* runtime/store.h - the node's object store: capacity, totals, and where buffers lie.
  *
  * Buffers are made and freed through runtime/buffer.h; this is the store's own face. Small buffers
- * are heap memory, larger ones extents of one sparse arena (an anonymous memory file that has no
- * name anywhere, made when the first large buffer is). Both count against one capacity.
- * Owns: the arena, its file descriptor and the extents' records. One store a process.
- * Thread: any. Blocks: for the store's lock at most. */
+ * are heap memory, larger ones extents of one sparse arena (runtime/arena.h, made when the first large buffer is). Both
+ * count against one capacity. What is too much goes to disk (runtime/spill.h), what other processes of the host
+ * hold stays (runtime/shared.h).
+ * Owns: the totals and the names of sites. One store a process.
+ * Thread: any. Blocks: for the arena's lock at most; stats for that of shared.h, too. */
 #ifndef RUNTIME_STORE_H
 #define RUNTIME_STORE_H
 
@@ -20,6 +21,9 @@ struct lr_store_stats {
     uint64_t idle_bytes;  /* freed, but still backed by memory */
     uint64_t count;       /* live buffers */
     uint64_t arena_count; /* of these, in the arena */
+    uint64_t spilled_bytes, spilled_count; /* in the arena's addresses, but on disk: not in used_bytes */
+    uint64_t limbo_bytes, limbo_count;     /* gone here, but mapped by another process: in used_bytes */
+    uint64_t view_bytes, view_count;       /* mapped here from another process: neither in used_bytes nor in count */
 };
 
 /* Sets the capacity in bytes; 0: the default, 30 % of the memory this process may use. To be called
@@ -27,19 +31,10 @@ struct lr_store_stats {
 bool lr_store_configure(uint64_t capacity_bytes);
 /* The capacity in bytes. */
 uint64_t lr_store_capacity(void);
-/* How much is held by live buffers, about: small ones exact to 1 MiB. A few nanoseconds. */
+/* How much is held by live buffers and views, about: small ones exact to 1 MiB. A few nanoseconds. */
 uint64_t lr_store_used(void);
 /* A snapshot of the totals. */
 void lr_store_stats(struct lr_store_stats *out);
-/* One large buffer, as it is now. */
-typedef struct lr_store_row {
-    uint64_t size_bytes;
-    uint32_t references;
-    const char *site;
-} lr_store_row;
-
-/* The largest of the buffers in the arena, largest first, limit at most; returns how many. */
-size_t lr_store_largest(lr_store_row *rows, size_t limit);
 /* Gives the arena back and returns 0; the store may be used again afterwards. While buffers still
  * live in it the arena stays, and their number is returned. */
 uint64_t lr_store_close(void);

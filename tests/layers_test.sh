@@ -22,8 +22,8 @@ transport='nng/[a-z0-9_/]+\.h|mbedtls/[a-z_]+\.h'
 
 includes sched 'sched/[a-z_]+\.(h|def)|stdint\.h|stdbool\.h|stddef\.h|string\.h' |
   none 'sched includes itself, stdint, stdbool, stddef and string'
-includes runtime "(runtime|sched)/[a-z_]+\.(h|def)|luarun/kernel\.h|sanitizer/[a-z_]+\.h|$transport|hiredis/[a-z]+\.h|$libc" |
-  none 'runtime includes itself, sched, the kernel interface, nng, mbedtls, hiredis and the system'
+includes runtime "(runtime|sched)/[a-z_]+\.(h|def)|luarun/kernel\.h|sanitizer/[a-z_]+\.h|$transport|hiredis/[a-z]+\.h|xxhash\.h|$libc" |
+  none 'runtime includes itself, sched, the kernel interface, nng, mbedtls, hiredis, xxhash and the system'
 grep -rnE --include='*.[ch]' 'include.*["<](lua|lauxlib|lualib|luajit)\.h' sched runtime |
   none 'no C but bindings includes lua.h'
 includes bindings "(bindings|runtime)/[a-z_]+\.h|sched/($values)\.h|luarun/kernel\.h|$libc" |

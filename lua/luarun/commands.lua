@@ -189,7 +189,7 @@ add("tasks", ":tasks [state=S] [name=F] [N]", "tasks that live, newest first",
   function() return states end)
 add("actors", ":actors", "actors", listing("actors", "actor", { "id", "name", "state" }, "no actors"))
 add("objects", ":objects [N]", "objects of the store, largest first",
-  listing("objects", "object", { "id", "bytes", "references", "site" }, "no large objects", function(list)
+  listing("objects", "object", { "id", "bytes", "references", "where", "site" }, "no large objects", function(list)
     return ("%s in all, %s of %s"):format(plural(list.total or #list, "object"), bytes(list.bytes or 0),
       bytes(list.capacity or 0))
   end))

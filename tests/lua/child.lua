@@ -24,10 +24,11 @@ end
 
 ---Standard output, standard error and status of luarun with a chunk.
 ---@param options string what stands before -e
-function child.run(options, chunk)
+---@param env string|nil words for env, "NAME=value"
+function child.run(options, chunk, env)
   local errors = os.tmpname()
-  local out, status = child.sh(("timeout 60 %s %s -e %s 2>%s"):format(child.quote(child.program), options,
-    child.quote(chunk), errors))
+  local out, status = child.sh(("env %s timeout 60 %s %s -e %s 2>%s"):format(env or "", child.quote(child.program),
+    options, child.quote(chunk), errors))
   local file = assert(io.open(errors))
   local err = file:read("*a")
   file:close()

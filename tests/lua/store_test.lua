@@ -43,10 +43,12 @@ local function script(source)
   return path
 end
 
-local function child(source, options)
-  return sh(("timeout 100 %s %s %s"):format(quote(program), options or "--workers 2 --store-bytes 100000000",
-    quote(script(source))))
+local function child(source, options, spill_dir)
+  return sh(("LUARUN_SPILL_DIR=%s timeout 100 %s %s %s"):format(spill_dir or scratch, quote(program),
+    options or "--workers 2 --store-bytes 100000000", quote(script(source))))
 end
+
+local function full(source) return child(source, nil, "off") end -- what does not fit is not spilled
 
 local function shm() return (sh("ls -A /dev/shm | grep -i luarun")) end
 
@@ -121,7 +123,7 @@ test("what only garbage holds makes room, whoever's garbage it is", function()
 end)
 
 test("full of what is still held: the error names totals and the largest; then it works again", function()
-  local out, status = child([[
+  local out, status = full([[
 local held = {}
 local t = lr.tensor("u8", 12.5e6)
 for i = 1, 4 do held[i] = k.make(MB20) held[i]:get() end
@@ -178,6 +180,55 @@ os.exit(0)
 ]])
   eq(status, 0, out)
   eq((out:gsub("luarun: %d+ failed tasks? nobody looked at:.*", "")), "")
+end)
+
+-- ---- spilled ------------------------------------------------------------------------------------------------
+
+test("four times the capacity, held: spilled, and every byte is what it was", function()
+  local out, status = child([[
+local held = {}
+for i = 1, 20 do held[i] = lr.put(lr.tensor("u8", MB20):fill(i)) end
+for i = 1, 20 do
+  local t = held[i]:get()
+  for j = 1, MB20, 999 do assert(t:get(j) == i) end
+end
+local sum = lr.remote(function(t) return t:get(1) + t:get(#t) end)
+for i = 1, 20 do assert(sum(held[i]):get() == 2 * i) end
+local stats = lr.stats().store
+print(stats.used <= stats.capacity, stats.spilled >= 300e6, stats.spilled_count >= 15)
+held = nil
+collectgarbage() collectgarbage()
+lr.remote(function() collectgarbage() collectgarbage() end)():get()
+]])
+  eq(status, 0, out)
+  eq(out, "true\ttrue\ttrue\n")
+end)
+
+test("the spill file has no name, and what is spilled can be freed and made again and again", function()
+  local out, status = child([[
+local function names() local p = io.popen("ls -A " .. os.getenv("LUARUN_SPILL_DIR") .. " | grep -c luarun-spill")
+  local n = p:read("*n") p:close() return n end
+for _ = 1, 5 do
+  local held = {}
+  for i = 1, 8 do held[i] = k.make(MB20) held[i]:get() end
+  assert(held[1]:get():get(1) == 7 and names() == 0)
+  for i = 1, 8 do lr.free(held[i]) end
+  collectgarbage() collectgarbage()
+end
+print(lr.stats().store.spilled_count)
+]])
+  eq(status, 0, out)
+  eq(out, "0\n")
+end)
+
+test("no room on the disk: the error of a full store", function()
+  local out, status = child([[
+local held = {}
+local done, err = pcall(function() for i = 1, 20 do held[i] = lr.put(lr.tensor("u8", MB20)) end end)
+print(done, err.code)
+]], "--workers 2 --store-bytes 100000000", "/proc")
+  eq(status, 0, out)
+  eq(out, "false\tout_of_memory\n")
 end)
 
 -- ---- memory is given back -------------------------------------------------------------------------------------
