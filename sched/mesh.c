@@ -93,8 +93,25 @@ static void each_broker(lr_mesh *m, const lr_message *message)
     }
 }
 
-static void granted(lr_mesh *m, lr_mesh_peer *to, uint32_t count)
+/* What was not used goes back to the broker that has taken it off the node's idle workers: another one would count
+ * them twice, and this one would never again know of them. */
+static void not_used(lr_mesh *m, lr_mesh_peer *to, lr_id by, uint32_t count)
 {
+    lr_mesh_peer *broker = find(m, by);
+    lr_message unused = {.kind = LR_MESSAGE_UNUSED, .unused = {id_of(to), count}};
+    if (broker && is_self(m, broker))
+        lr_broker_unused(&m->broker, &m->self.node, &to->node, count);
+    else if (broker)
+        send(m, broker, &unused);
+}
+
+static void granted(lr_mesh *m, lr_mesh_peer *by, lr_mesh_peer *to, uint32_t count)
+{
+    if (to->granted > 0 && !lr_id_equal(to->granted_by, id_of(by))) {
+        not_used(m, to, id_of(by), count);
+        return;
+    }
+    to->granted_by = id_of(by);
     to->granted += count;
     if (!lr_link_in_list(&to->granted_link)) lr_list_append(&m->granted, &to->granted_link);
     m->left = true;
@@ -105,7 +122,7 @@ static void on_grant(void *user, lr_broker_node *from, lr_broker_node *to, uint3
     lr_mesh *m = user;
     lr_mesh_peer *source = peer_of(from), *target = peer_of(to);
     if (is_self(m, source)) {
-        granted(m, target, count);
+        granted(m, source, target, count);
         return;
     }
     lr_message grant = {.kind = LR_MESSAGE_GRANT, .grant = {id_of(target), count}};
@@ -286,15 +303,6 @@ void lr_mesh_give(lr_mesh *m, lr_mesh_peer *to, const lr_mesh_task *task)
         m->hooks.run_here(m->hooks.user, &none);
 }
 
-static void not_used(lr_mesh *m, lr_mesh_peer *to, uint32_t count)
-{
-    lr_message unused = {.kind = LR_MESSAGE_UNUSED, .unused = {id_of(to), count}};
-    if (m->asked && is_self(m, m->asked))
-        lr_broker_unused(&m->broker, &m->self.node, &to->node, count);
-    else if (m->asked)
-        send(m, m->asked, &unused);
-}
-
 static bool is_quiet(const lr_mesh *m) { return m->now_ns < m->quiet_until_ns; }
 
 static void be_quiet(lr_mesh *m)
@@ -313,7 +321,7 @@ static void give(lr_mesh *m, lr_mesh_peer *to, uint32_t count)
     sent = m->stats.sent - before;
     if (sent > 0) m->quiet_ns = 0;
     if (sent == 0) be_quiet(m);
-    if (sent < count) not_used(m, to, (uint32_t)(count - sent));
+    if (sent < count) not_used(m, to, to->granted_by, (uint32_t)(count - sent));
 }
 
 /* A broker for which work is wanted: this node itself first. */
@@ -559,7 +567,7 @@ static void take_grant(lr_mesh *m, lr_mesh_peer *from, const lr_message *message
     lr_mesh_peer *to = find(m, message->grant.node);
     uint32_t count = bounded(message->grant.count);
     if (to && !is_self(m, to)) {
-        granted(m, to, count);
+        granted(m, from, to, count);
         return;
     }
     be_quiet(m); /* it is gone, or not known here yet */

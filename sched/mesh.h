@@ -41,6 +41,7 @@ typedef struct lr_mesh_peer {
     bool is_broker;
     bool hungry;         /* a broker, for which work is wanted */
     uint32_t granted;    /* tasks to send to it, by grants not worked off */
+    lr_id granted_by;    /* the broker that granted them */
     lr_link broker_link, granted_link; /* while it is one; while there are some */
     lr_map away, guests, loans, borrows; /* task -> lr_crossing */
     lr_list watches;
