@@ -72,12 +72,22 @@ static void tell_hungry(lr_broker *b)
     }
 }
 
+/* One with a surplus and one that is idle. False: there are no two such nodes. */
+static bool find_pair(lr_broker *b, lr_broker_node **from, lr_broker_node **to)
+{
+    if (lr_list_empty(&b->idle)) return false;
+    for (lr_link *l = lr_list_first(&b->surplus); l; l = lr_list_next(&b->surplus, l)) {
+        *from = LR_CONTAINER(l, lr_broker_node, surplus_link);
+        *to = idle_beside(b, *from);
+        if (*to) return true; /* else it alone is idle: its surplus is old, the next one's is matched */
+    }
+    return false;
+}
+
 static void match(lr_broker *b)
 {
-    lr_link *l;
-    while ((l = lr_list_first(&b->surplus))) {
-        lr_broker_node *from = LR_CONTAINER(l, lr_broker_node, surplus_link), *to = idle_beside(b, from);
-        if (!to) break; /* nobody, or only itself */
+    lr_broker_node *from, *to;
+    while (find_pair(b, &from, &to)) {
         uint32_t count = share(b, from, to);
         set_surplus(b, from, from->surplus - count);
         uint32_t left = to->idle - count;
