@@ -292,11 +292,7 @@ static void open_all(void)
     if (joins) tell_opened(opened && open_transport());
 }
 
-static void turn_cluster(void)
-{
-    if (atomic_exchange(&loop.cluster_starts, false)) lr_cluster_start();
-    lr_cluster_turn(lr_node_available(&loop.machine));
-}
+static void turn_cluster(void) { lr_cluster_turn(lr_node_available(&loop.machine)); }
 
 static message *take_all(bool *stopping)
 {
@@ -319,6 +315,7 @@ static void *loop_main(void *unused)
     open_all();
     while (!stopping) {
         message *m = take_all(&stopping);
+        if (atomic_exchange(&loop.cluster_starts, false)) lr_cluster_start(); /* before a task that came after it */
         while (m) {
             message *next = m->next;
             handle(m);
