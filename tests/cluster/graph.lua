@@ -215,7 +215,7 @@ function graph.make(lr, options)
   local function came_to(f, code)
     local ok, v = f:pget()
     if ok then return digest(v) end
-    return code and v.code or 7
+    return code and v.code or 7, v
   end
 
   grow = remote(function(seed, depth, given)
@@ -301,14 +301,14 @@ function graph.make(lr, options)
     return table.concat(moves, " ")
   end
 
-  ---The graph of a number: a list of what each task of the first level came to.
+  ---The graph of a number: a list of what each task of the first level came to, and the errors of those that failed.
   local function run(seed, crash)
     local r = generator(seed)
     local futures, codes = make_nodes(r, r(10, 60), r(1, 3))
     if crash then futures[#futures + 1] = crashing(seed) end
-    local out = {}
-    for i = 1, #futures do out[i] = came_to(futures[i], codes[i]) end
-    return out
+    local out, errors = {}, {}
+    for i = 1, #futures do out[i], errors[i] = came_to(futures[i], codes[i]) end
+    return out, errors
   end
 
   return { run = run, play = play }

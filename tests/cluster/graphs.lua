@@ -44,10 +44,11 @@ end
 
 local function compare(number, crash)
   local wanted = theirs.run(number, crash)
-  local got = ours.run(number, crash)
+  local got, errors = ours.run(number, crash)
   for n = 1, #wanted do
     if got[n] ~= wanted[n] then
-      wrong(number, ("task %d of the first level came to %s, serially to %s"):format(n, tostring(got[n]), tostring(wanted[n])))
+      wrong(number, ("task %d of the first level came to %s, serially to %s %s"):format(n, tostring(got[n]), tostring(wanted[n]),
+        errors[n] and ": " .. tostring(errors[n]) or ""))
     end
   end
 end
