@@ -386,6 +386,7 @@ static bool open_served_cluster(char text[LR_CLUSTER_TEXT])
                                .capacity = session.capacity,
                                .names = &session.names};
     lr_cluster_config cluster = {.serves = true, .url = session.config.cluster, .node = session.node,
+                                 .listen = session.config.listen,
                                  .welcomed = welcomed, .lost = lost};
     if (!lr_secret_load(&cluster.secret, getenv("LUARUN_SECRET"), NULL, text)) return false;
     lr_nodeloop_init(&session.pool, &node);

@@ -51,6 +51,7 @@ static struct {
     char secret_entry[sizeof "LUARUN_SECRET=" + LR_SECRET_MAX];
     lr_row row;
     char offers[LR_RESOURCES_TEXT];
+    char listen[LR_REACH_TEXT];         /* where they listen for the others of their job */
     char beside_cpu[LR_RESOURCES_TEXT]; /* of the offers: what job processes are told */
     lr_lease lease;
     lr_roster jobs, nodes;
@@ -80,7 +81,8 @@ static void start_process(job *j, uint64_t now_ns)
     char workers[WORD_TEXT];
     snprintf(workers, sizeof workers, "%d", agent.config->workers);
     const char *const words[] = {"luarun",   "--workers",   workers,          "--cluster",
-                                 j->address, "--resources", agent.beside_cpu, "node", NULL};
+                                 j->address, "--resources", agent.beside_cpu, "--listen",
+                                 agent.listen, "node",        NULL};
     char **environment = lr_process_environment(changes, LR_COUNT(changes));
     lr_process_start start = {.words = words, .environment = environment, .output_fd = -1};
     int why = environment ? lr_process_begin(&start, &j->pid) : ENOMEM;
@@ -345,8 +347,7 @@ static bool open_store(char text[LR_SECRET_TEXT])
 
 static bool may_be_here(char text[LR_SECRET_TEXT])
 {
-    char url[LR_REACH_TEXT];
-    if (lr_reach_url(agent.control, url) || agent.secret.size_bytes > 0) return true;
+    if (lr_reach_url(agent.control, agent.listen) || agent.secret.size_bytes > 0) return true;
     snprintf(text, LR_SECRET_TEXT, "%s", lr_state_needs_secret);
     return false;
 }

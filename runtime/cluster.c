@@ -560,6 +560,7 @@ static void on_peer_down(void *user, lr_peer *peer, lr_ending end, const char *t
         lr_mesh_expect(&cluster.mesh, true); /* until it is known whether another comes in its place */
     }
     link_free(l, how);
+    atomic_store(&cluster.idle, true); /* a grant may have died with it: whoever sleeps here says so once more */
     if (driver_gone) cluster.config.lost(text);
     if (cluster.config.serves) return;
     bool more = cluster.config.replace && cluster.config.replace();
@@ -772,12 +773,14 @@ static bool open_mesh(void)
     return true;
 }
 
-/* Where the others reach this node: as it reaches the driver. */
+/* Where the others reach this node: as told, or as it reaches the driver. */
 static lr_ending listen_for_others(const char *driver_url, char why[LR_ENDING_TEXT])
 {
     lr_address driver_at;
+    const char *told = cluster.config.listen;
     lr_address_parse(driver_url, &driver_at);
     const char *url = driver_at.loopback || driver_at.kind != LR_ADDRESS_TCP ? "tcp://127.0.0.1:0" : "tcp://0.0.0.0:0";
+    if (told && told[0]) url = told;
     return lr_transport_listen(cluster.transport, url, why);
 }
 

@@ -28,6 +28,7 @@
 typedef struct lr_cluster_config {
     bool serves;         /* connects to url; else listens on it */
     const char *url;
+    const char *listen;  /* serving: where the others reach this node; NULL or empty: found by the driver's address */
     lr_id node;
     lr_secret secret;
     void (*ring)(void);  /* from any thread: the node thread shall call lr_cluster_turn */
