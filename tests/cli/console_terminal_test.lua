@@ -4,6 +4,7 @@
 package.path = "tests/cli/?.lua;tests/lua/?.lua;" .. package.path
 local check = require "check"
 local kit = require "kit"
+local ffi = require "ffi"
 
 if kit.shell("command -v tmux") == "" then
   check.skip("the console in a terminal", "tmux is not installed")
@@ -21,7 +22,10 @@ local function tmux(...)
   return kit.shell(table.concat(words, " ") .. " 2>&1")
 end
 
-tmux("new-session", "-d", "-s", "keeper", "cat") -- the server ends with its last session
+-- The server ends with its last session, and when this test is gone, however it went.
+ffi.cdef "int getpid(void);"
+tmux("new-session", "-d", "-s", "keeper", ("while kill -0 %d; do sleep 1; done; tmux -S %s kill-server"):format(
+  ffi.C.getpid(), quote(socket)))
 
 -- ---- a terminal with a program in it --------------------------------------------------------------------------
 
