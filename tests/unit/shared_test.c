@@ -204,7 +204,11 @@ static void test_mapped_and_not_copied(void **state)
     assert_true(a.done);
     assert_int_equal(a.first, 5);
     assert_int_equal(a.last, 6);
+#if defined(__SANITIZE_THREAD__)
+    (void)before; /* it keeps books of its own about all that is read */
+#else
     assert_true(a.anonymous_bytes < before + 4 * MB);
+#endif
     lr_buffer_release(b);
     assert_int_equal(stats().limbo_count, 1);
     assert_int_equal(stats().limbo_bytes, 20 * MB);
