@@ -164,7 +164,10 @@ static void prepare(lua_State *L)
     session.node = lr_id_child(session.job, UINT64_MAX);
     share_workers();
     find_capacity(L);
-    if (!lr_store_configure(session.config.store_bytes))
+    uint64_t store_bytes = session.config.store_bytes;
+    if (store_bytes == 0 && session.config.procs > 1) /* the default is of a machine's memory: a share each */
+        store_bytes = lr_store_capacity() / (uint64_t)session.config.procs;
+    if (!lr_store_configure(store_bytes))
         luaL_error(L, "init: the object store is in use already; call lr.init before making tensors");
     session.prepared = true;
     if (session.config.verbose)

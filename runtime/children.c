@@ -4,6 +4,7 @@
 
 #include "runtime/clock.h"
 #include "runtime/process.h"
+#include "runtime/store.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -22,7 +23,7 @@
 static struct {
     pthread_mutex_t lock;
     unsigned count, replaced;
-    char workers[20], address[300], secret[300]; /* the words that they were started with */
+    char workers[20], store[24], address[300], secret[300]; /* the words that they were started with */
     struct child {
         int pid;
         bool ended;
@@ -40,7 +41,8 @@ static char **environment_with(char *secret)
 
 static int start_one(char *const *environment, int *pid)
 {
-    const char *const words[] = {"luarun", "--workers", children.workers, "--cluster", children.address, "node", NULL};
+    const char *const words[] = {"luarun",    "--workers",      children.workers, "--store-bytes", children.store,
+                                 "--cluster", children.address, "node",           NULL};
     const lr_process_start start = {.words = words, .environment = environment, .output_fd = -1};
     return lr_process_begin(&start, pid);
 }
@@ -50,6 +52,7 @@ bool lr_children_start(unsigned count, int workers, const char *address, const c
 {
     snprintf(children.secret, sizeof children.secret, "LUARUN_SECRET=%s", secret);
     snprintf(children.workers, sizeof children.workers, "%d", workers);
+    snprintf(children.store, sizeof children.store, "%llu", (unsigned long long)lr_store_capacity());
     snprintf(children.address, sizeof children.address, "%s", address);
     char **environment = environment_with(children.secret);
     int rc = environment && count <= LR_CHILDREN_MAX ? 0 : ENOMEM;

@@ -14,8 +14,8 @@
 #define LR_CHILDREN_MAX 64
 #define LR_CHILD_TEXT 160
 
-/* Starts count processes that join the address, with a secret in their environment. False: text says why; none is
- * left. */
+/* Starts count processes that join the address, with a secret in their environment and a store of this process's
+ * capacity each. False: text says why; none is left. */
 LR_MUST_USE bool lr_children_start(unsigned count, int workers, const char *address, const char *secret, char *text,
                                    size_t text_bytes);
 /* The processes that live; returns how many. */
