@@ -67,14 +67,16 @@ static lr_task *injected(lr_pool *p, unsigned unused)
 
 size_t lr_away_count(lr_pool *p)
 {
-    size_t count = (size_t)atomic_load(&p->normal.count);
+    size_t count = (size_t)atomic_load(&p->normal.count), looking = atomic_load(&p->looking);
     for (unsigned i = 0; i <= p->worker_count; i++)
         count += (size_t)lr_deque_count(&p->workers[i].deque);
-    return count;
+    return count > looking ? count - looking : 0;
 }
 
 size_t lr_away_take(lr_pool *p, lr_task **out, size_t max)
 {
+    size_t left = lr_away_count(p);
+    if (max > left) max = left;
     size_t count = take_from(p, injected, 0, out, max);
     for (unsigned i = 0; i <= p->worker_count && count < max; i++)
         count += take_from(p, oldest_of, i, out + count, max - count);

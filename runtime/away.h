@@ -17,7 +17,7 @@
 
 #define LR_AWAY_LEAST_NS 20000 /* tasks known to be shorter stay */
 
-/* How many tasks lie in the queues, some of which may not go. */
+/* How many tasks lie in the queues beyond those that workers who look around here will take; some may not go. */
 size_t lr_away_count(lr_pool *p);
 /* Takes up to max tasks that nobody here has begun, oldest first, and claims them; how many. */
 size_t lr_away_take(lr_pool *p, lr_task **out, size_t max);

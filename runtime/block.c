@@ -143,15 +143,25 @@ void lr_pool_look_at_parked(lr_worker *w)
 /* ---- waiting on the stack --------------------------------------------------------------------------- */
 
 /* Spins shortly for what is about to be there. */
-static void spin_for(const lr_park *p, uint64_t until)
+static void spin_for(const lr_worker *w, const lr_park *p, bool leads, uint64_t until)
 {
     if (p->deadline_ns < until) until = p->deadline_ns;
     do {
         for (int i = 0; i < 32; i++) {
+            if (leads) lr_pool_heed(w->pool);
             if (atomic_load_explicit(&p->reason, memory_order_relaxed) != LR_PARKED) return;
             lr_cpu_pause();
         }
     } while (lr_clock_ns() < until);
+}
+
+static bool is_called(lr_worker *w) { return atomic_load(&w->inbox) || atomic_load(&w->look_at_parked); }
+
+/* While it sleeps, what others send for its task wakes it and nobody else. */
+static void sleep_leading(lr_worker *w, uint64_t until)
+{
+    lr_pool_lead_asleep(w, is_called, until);
+    if (!lr_pool_heed(w->pool) && atomic_load(&w->pool->bell->deadline_ns) <= lr_clock_ns()) w->pool->node_turn();
 }
 
 /* Sleeps until something is delivered; for a thread that runs nothing else meanwhile. Spinning pays where waits are
@@ -159,9 +169,16 @@ static void spin_for(const lr_park *p, uint64_t until)
 static void sleep_for(lr_worker *w, lr_park *p, uint64_t look_ns)
 {
     uint64_t began = lr_clock_ns(), until = w->timer_count ? w->timers[0]->deadline_ns : look_ns;
-    uint64_t spin_ns = lr_pool_any_asleep(w->pool) ? BLOCK_SPIN_NS : BUSY_SPIN_NS;
-    if (w->long_waits < SPIN_PATIENCE) spin_for(p, began + spin_ns);
-    if (!atomic_load(&w->inbox) && !atomic_load(&w->look_at_parked)) lr_bed_sleep(&w->bed, until);
+    bool leads = lr_pool_lead(w), others_busy = w->pool->worker_count > 0 && !lr_pool_any_asleep(w->pool);
+    if (leads) lr_pool_heed(w->pool);
+    if (w->long_waits < SPIN_PATIENCE) spin_for(w, p, leads, began + (others_busy ? BUSY_SPIN_NS : BLOCK_SPIN_NS));
+    if (!is_called(w)) {
+        if (leads)
+            sleep_leading(w, until);
+        else
+            lr_bed_sleep(&w->bed, until);
+    }
+    if (leads) lr_pool_leave(w);
     if (lr_clock_ns() - began < 2 * (uint64_t)BLOCK_SPIN_NS)
         w->long_waits = 0;
     else if (w->long_waits < SPIN_PATIENCE)

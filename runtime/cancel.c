@@ -26,7 +26,7 @@ static void look_around(lr_pool *p)
 {
     for (unsigned i = 0; i <= p->worker_count; i++) {
         atomic_store(&p->workers[i].look_at_parked, true);
-        lr_bed_wake(&p->workers[i].bed);
+        lr_worker_wake(&p->workers[i]);
     }
 }
 

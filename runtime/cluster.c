@@ -14,6 +14,7 @@
 #define LINKS_MAX 1024
 #define BROKERS 3           /* nodes that carry the role, the driver among them */
 #define IDLE_LESS_NS 1000000 /* that this node is busy again is told at most so often */
+#define GIVE_NS 200000       /* a worker here that is to be woken, or about to end something, comes sooner */
 #define CLOSE_NS 200000000
 #define OFFERS_TEXT 1024
 
@@ -52,6 +53,8 @@ static struct {
     lr_builder values, extras;
     bool started;
     uint64_t expect_until_ns; /* 0: nobody is expected any more */
+    uint64_t give_ns;         /* from when on what lies here may be given away; 0: nothing has lain here */
+    bool give_waits;          /* somebody would take it */
     uint64_t less_ns;         /* when it was last told that this node is busy again */
     uint32_t epoch_seen;
     lr_resources free_told;
@@ -149,11 +152,20 @@ static void send_end(void *user, lr_mesh_peer *to, const lr_crossing *c)
 
 /* ---- the mesh's hooks: tasks ------------------------------------------------------------------------ */
 
+/* Those here first: what has lain for a moment only may be begun by a worker here before it could be there. */
 static size_t count_left(void *user)
 {
     (void)user;
     atomic_store(&cluster.pool->others_hungry, true); /* first: what is pushed from now on rings */
-    return lr_away_count(cluster.pool);
+    size_t count = lr_away_count(cluster.pool);
+    if (cluster.pool->worker_count == 0) return count;
+    uint64_t now_ns = lr_clock_ns();
+    if (count == 0)
+        cluster.give_ns = 0;
+    else if (cluster.give_ns == 0)
+        cluster.give_ns = now_ns + GIVE_NS;
+    cluster.give_waits = count > 0 && cluster.give_ns > now_ns;
+    return cluster.give_waits ? 0 : count;
 }
 
 static lr_mesh_task leaving(lr_task *t)
@@ -222,7 +234,7 @@ static void on_end(lr_waiter *w, lr_task *t, lr_wake *wake)
     do {
         g->next_ended = head;
     } while (!atomic_compare_exchange_weak(&cluster.ended, &head, g));
-    cluster.config.ring();
+    if (!lr_pool_turn_soon()) cluster.config.ring();
 }
 
 /* Takes over a count of t. */
@@ -624,13 +636,19 @@ static unsigned sleeping_workers(void)
     return count;
 }
 
+/* One looks around before it sleeps. */
+static unsigned idle_workers(void)
+{
+    return sleeping_workers() + (atomic_load(&cluster.pool->spinning) > 0);
+}
+
 /* More room is told when a worker has found nothing to do; less, now and then. */
 static void tell_idle(uint64_t now_ns)
 {
     bool idle = atomic_exchange(&cluster.idle, false);
-    unsigned sleeping = sleeping_workers();
-    if (idle && sleeping > 0) lr_mesh_idle(&cluster.mesh, sleeping + 1); /* one more lies ready when one ends */
-    if (sleeping > 0 || cluster.mesh.idle_told == 0 || now_ns - cluster.less_ns < IDLE_LESS_NS) return;
+    unsigned looking = idle_workers();
+    if (idle && looking > 0) lr_mesh_idle(&cluster.mesh, looking + 1); /* one more lies ready when one ends */
+    if (looking > 0 || cluster.mesh.idle_told == 0 || now_ns - cluster.less_ns < IDLE_LESS_NS) return;
     cluster.less_ns = now_ns;
     lr_mesh_idle(&cluster.mesh, 0);
 }
@@ -685,6 +703,7 @@ void lr_cluster_turn(const lr_resources *free)
             say_here(cluster.links[i]);
         tell_free(free);
         tell_idle(now_ns);
+        cluster.give_waits = false;
         lr_mesh_left(&cluster.mesh);
     }
     const lr_mesh *m = &cluster.mesh;
@@ -699,6 +718,7 @@ uint64_t lr_cluster_deadline(void)
     uint64_t lending = lr_lending_deadline();
     if (mesh < deadline) deadline = mesh;
     if (lending < deadline) deadline = lending;
+    if (cluster.give_waits && cluster.give_ns < deadline) deadline = cluster.give_ns;
     return cluster.expect_until_ns && cluster.expect_until_ns < deadline ? cluster.expect_until_ns : deadline;
 }
 
@@ -801,6 +821,7 @@ bool lr_cluster_open(lr_pool *pool, const lr_cluster_config *config, char text[L
         .version = LR_VERSION,
         .build = __DATE__ " " __TIME__,
         .secret = &cluster.config.secret,
+        .bell = cluster.config.bell,
         .record_max = LR_LENDING_RECORD_MAX,
     };
     snprintf(text, LR_CLUSTER_TEXT, "not enough memory");

@@ -15,7 +15,8 @@
  * When a connection ends, the tasks that were there are tried again elsewhere. The driver starts another process for
  * each that ended, where it is the one that starts them. A node that serves ends when its driver is gone.
  *
- * Owns: the transport, the links, the mesh. Thread: the node thread, but for what says so. Blocks: open and close. */
+ * Owns: the transport, the links, the mesh. Thread: whoever leads the node's loop, but for what
+ * says so. Blocks: open and close. */
 #ifndef RUNTIME_CLUSTER_H
 #define RUNTIME_CLUSTER_H
 
@@ -31,7 +32,8 @@ typedef struct lr_cluster_config {
     const char *listen;  /* serving: where the others reach this node; NULL or empty: found by the driver's address */
     lr_id node;
     lr_secret secret;
-    void (*ring)(void);  /* from any thread: the node thread shall call lr_cluster_turn */
+    void (*ring)(void);  /* from any thread: lr_cluster_turn shall be called */
+    struct lr_bell *bell; /* what it rings; other processes of this host may, too */
     const lr_resources *offers; /* of this node */
     const lr_resource_names *names;
     unsigned expected;   /* driver: nodes that are on their way as it opens; infeasible is nothing until they are there,
@@ -40,7 +42,7 @@ typedef struct lr_cluster_config {
     lr_id job;
     uint64_t seed;
     const char *paths[3]; /* package.path, package.cpath, the script's directory; may be NULL */
-    /* serving; on the node thread */
+    /* serving; by the leader */
     void (*welcomed)(const struct lr_cluster_config *config);
     void (*lost)(const char *why); /* the driver is gone, or never was there */
     /* driver: a line printed by a task elsewhere, without its end */

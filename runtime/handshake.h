@@ -26,7 +26,7 @@
 #include "runtime/secret.h"
 #include "sched/id.h"
 
-#define LR_PROTOCOL 1u /* what travels between nodes; raised by whoever changes it */
+#define LR_PROTOCOL 2u /* what travels between nodes; raised by whoever changes it */
 #define LR_NONCE_BYTES 32u
 #define LR_PROOF_BYTES 32u
 #define LR_WORD_MAX 128u /* room for a version, a build, an address, with its 0 */

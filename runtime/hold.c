@@ -30,7 +30,7 @@ static void grant(lr_hold *h)
         h->aside--;
         h->granted += c->others;
         c->granted = true;
-        lr_bed_wake(&c->claimant->bed);
+        lr_worker_wake(c->claimant);
     }
 }
 
@@ -43,7 +43,7 @@ static void settle(lr_pool *p)
     atomic_store(&h->wanted, target - h->aside);
     if (target == h->aside) return;
     for (unsigned i = 1; i <= p->worker_count; i++)
-        lr_bed_wake(&p->workers[i].bed);
+        lr_worker_wake(&p->workers[i]);
 }
 
 static void unlink_claim(lr_hold *h, lr_claim *c)

@@ -6,7 +6,8 @@
  *
  *     open ─▶ (the transport listens on lr_member_listen) ─▶ join ─▶ turn ... ─▶ leave ─▶ (the machine's end) ─▶ close
  *
- * Owns: the store, the row. Thread: the node thread. Blocks: open and join up to 2.5 s, close up to half a second. */
+ * Owns: the store, the row. Thread: the leader of the node's loop. Blocks: open and join up to 2.5 s, close up to half
+ * a second. */
 #ifndef RUNTIME_MEMBER_H
 #define RUNTIME_MEMBER_H
 

@@ -2,10 +2,10 @@
 
 #include "runtime/exchange.h"
 #include "runtime/extra.h"
+#include "runtime/watcher.h"
 #include "sched/control_memory.h"
 
 #include <signal.h>
-#include <sys/eventfd.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -33,51 +33,17 @@ static struct {
     enum { CLUSTER_NONE, CLUSTER_OPENING, CLUSTER_OPEN, CLUSTER_FAILED } cluster_state;
     pthread_cond_t cluster_changed;
     _Atomic bool cluster_starts;
-    lr_bed bed;
-    int bell_fd; /* -1: the bed is slept in; else the store's connections are waited for, too, and this wakes */
-    /* the node thread's alone */
+    lr_bell bell;
+    /* the leader's alone */
     lr_node machine;
     lr_control_memory memory;
     lr_control *control; /* in this process's memory, or a public cluster's */
     uint64_t timer_ns;
-} loop = {.lock = PTHREAD_MUTEX_INITIALIZER, .cluster_changed = PTHREAD_COND_INITIALIZER, .timer_ns = LR_NEVER,
-          .bell_fd = -1};
+} loop = {.lock = PTHREAD_MUTEX_INITIALIZER, .cluster_changed = PTHREAD_COND_INITIALIZER, .timer_ns = LR_NEVER};
 
 static void step(const lr_event *event);
 
-/* ---- sleeping -------------------------------------------------------------------------------------- */
-
-static void ring(void)
-{
-    uint64_t one = 1;
-    if (loop.bell_fd < 0)
-        lr_bed_wake(&loop.bed);
-    else if (atomic_exchange(&loop.bed.state, 1) == -1 && write(loop.bell_fd, &one, sizeof one) < 0)
-        LR_ASSERT(errno == EAGAIN); /* it rings already */
-}
-
-/* As lr_bed_sleep, and until something comes from the store. */
-static void sleep_at_store(uint64_t deadline_ns)
-{
-    struct pollfd fds[LR_CONTROL_REDIS_FDS + 1];
-    uint32_t count = lr_member_fds(fds);
-    int32_t awake = 0;
-    uint64_t now_ns = lr_clock_ns(), wait_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0, rung;
-    if (wait_ns > 3600 * LR_NS_PER_S) wait_ns = 3600 * LR_NS_PER_S;
-    struct timespec wait = {(time_t)(wait_ns / LR_NS_PER_S), (long)(wait_ns % LR_NS_PER_S)};
-    fds[count] = (struct pollfd){.fd = loop.bell_fd, .events = POLLIN};
-    if (atomic_compare_exchange_strong(&loop.bed.state, &awake, -1)) ppoll(fds, count + 1, &wait, NULL);
-    if (read(loop.bell_fd, &rung, sizeof rung) < 0) LR_ASSERT(errno == EAGAIN);
-    atomic_exchange(&loop.bed.state, 0);
-}
-
-static void sleep_until(uint64_t deadline_ns)
-{
-    if (loop.bell_fd < 0)
-        lr_bed_sleep(&loop.bed, deadline_ns);
-    else
-        sleep_at_store(deadline_ns);
-}
+static void ring(void) { lr_bell_ring(loop.bell.page); }
 
 /* ---- actions: one function each ------------------------------------------------------------------- */
 
@@ -269,8 +235,12 @@ static bool open_member(void)
 
 static bool open_transport(void)
 {
-    return lr_cluster_open(loop.pool, loop.cluster, loop.cluster_text) &&
-           (!loop.config.member || lr_member_join(lr_cluster_address(), loop.cluster_text));
+    if (!lr_cluster_open(loop.pool, loop.cluster, loop.cluster_text)) return false;
+    if (!loop.config.member) return true;
+    if (!lr_member_join(lr_cluster_address(), loop.cluster_text)) return false;
+    if (lr_watcher_start(ring)) return true;
+    snprintf(loop.cluster_text, LR_CLUSTER_TEXT, "no thread for the store's connections");
+    return false;
 }
 
 static void tell_opened(bool opened)
@@ -294,48 +264,84 @@ static void open_all(void)
 
 static void turn_cluster(void) { lr_cluster_turn(lr_node_available(&loop.machine)); }
 
-static message *take_all(bool *stopping)
+static message *take_all(void)
 {
     pthread_mutex_lock(&loop.lock);
     message *m = loop.first;
     loop.first = loop.last = NULL;
     loop.resting = false;
-    *stopping = loop.stopping;
     pthread_mutex_unlock(&loop.lock);
     return m;
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
+static void tell_watcher(void)
+{
+    struct pollfd fds[LR_CONTROL_REDIS_FDS];
+    _Static_assert(LR_CONTROL_REDIS_FDS <= LR_WATCHER_FDS, "the watcher has room for all");
+    if (lr_member_is_open()) lr_watcher_turned(fds, lr_member_fds(fds));
+}
+
+/* The bell's leader: everything that has happened is worked off. */
+static void turn(void)
+{
+    message *first = take_all();
+    if (atomic_exchange(&loop.cluster_starts, false)) lr_cluster_start(); /* before a task that came after it */
+    for (message *m = first, *next; m; m = next) {
+        next = m->next;
+        handle(m);
+    }
+    lr_member_turn();
+    lr_control_turn(loop.control, 0);
+    turn_cluster();
+    if (loop.timer_ns <= lr_clock_ns()) {
+        lr_event tick = {.kind = LR_EVENT_TICK};
+        loop.timer_ns = LR_NEVER;
+        step(&tick);
+    }
+    tell_watcher();
+    pthread_mutex_lock(&loop.lock);
+    loop.resting = !loop.first && !loop.stopping && loop.timer_ns == LR_NEVER;
+    pthread_mutex_unlock(&loop.lock);
+    atomic_store(&loop.bell.deadline_ns, earlier(earlier(lr_cluster_deadline(), lr_member_deadline()), loop.timer_ns));
+}
+
+static bool is_stopping(void)
+{
+    pthread_mutex_lock(&loop.lock);
+    bool stopping = loop.stopping;
+    pthread_mutex_unlock(&loop.lock);
+    return stopping;
+}
+
+/* Leads whenever nobody else does, until it is to stop and does. */
+static void lead_until_stopped(void)
+{
+    bool leads = true, rung;
+    while (!is_stopping() || !leads) {
+        uint32_t seen = lr_bell_seen(&loop.bell);
+        if (leads || lr_bell_try_lead(&loop.bell, &rung)) {
+            lr_bell_is_rung(&loop.bell);
+            turn();
+            lr_bell_leave(&loop.bell);
+        }
+        leads = false;
+        if (is_stopping())
+            leads = lr_bell_try_lead(&loop.bell, &rung); /* no thread of the pool is there any more */
+        else
+            lr_bell_sit(&loop.bell, seen);
+    }
+}
+
 static void *loop_main(void *unused)
 {
     (void)unused;
     pthread_setname_np(pthread_self(), "luarun/node");
-    bool stopping = false;
     open_all();
-    while (!stopping) {
-        message *m = take_all(&stopping);
-        if (atomic_exchange(&loop.cluster_starts, false)) lr_cluster_start(); /* before a task that came after it */
-        while (m) {
-            message *next = m->next;
-            handle(m);
-            m = next;
-        }
-        lr_member_turn();
-        lr_control_turn(loop.control, 0);
-        turn_cluster();
-        if (loop.timer_ns <= lr_clock_ns()) {
-            lr_event tick = {.kind = LR_EVENT_TICK};
-            loop.timer_ns = LR_NEVER;
-            step(&tick);
-        }
-        pthread_mutex_lock(&loop.lock);
-        bool quiet = !loop.first && !loop.stopping;
-        loop.resting = quiet && loop.timer_ns == LR_NEVER;
-        pthread_mutex_unlock(&loop.lock);
-        uint64_t until = earlier(earlier(lr_cluster_deadline(), lr_member_deadline()), loop.timer_ns);
-        if (quiet) sleep_until(until);
-    }
+    lead_until_stopped();
+    turn();
+    lr_watcher_stop();
     lr_member_leave();
     lr_cluster_close();
     lr_event end = {.kind = LR_EVENT_JOB_END};
@@ -353,6 +359,8 @@ static void *loop_main(void *unused)
 static void start_thread(void)
 {
     sigset_t all, before;
+    const char *rings = getenv("LUARUN_RING"); /* 0: records between processes of a host go through sockets, too */
+    lr_bell_open(&loop.bell, loop.cluster && !(rings && strcmp(rings, "0") == 0));
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int rc = pthread_create(&loop.thread, NULL, loop_main, NULL);
@@ -442,6 +450,7 @@ bool lr_nodeloop_open_cluster(const lr_cluster_config *config, char text[LR_CLUS
 {
     lr_cluster_config own = *config;
     own.ring = ring;
+    own.bell = &loop.bell;
     own.submit = submit;
     own.offers = &loop.config.capacity;
     own.names = loop.config.names;
@@ -450,11 +459,14 @@ bool lr_nodeloop_open_cluster(const lr_cluster_config *config, char text[LR_CLUS
     loop.cluster = &own;
     loop.cluster_text = text;
     loop.cluster_state = CLUSTER_OPENING;
-    if (loop.config.member) loop.bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     start_thread();
     while (loop.cluster_state == CLUSTER_OPENING)
         pthread_cond_wait(&loop.cluster_changed, &loop.lock);
     bool opened = loop.cluster_state == CLUSTER_OPEN;
+    if (opened) {
+        loop.pool->bell = &loop.bell;
+        loop.pool->node_turn = turn;
+    }
     pthread_mutex_unlock(&loop.lock);
     return opened;
 }
@@ -472,10 +484,10 @@ void lr_nodeloop_stop(void)
     loop.stopping = true;
     pthread_mutex_unlock(&loop.lock);
     if (!was_started) return;
-    ring();
+    loop.pool->bell = NULL;
+    lr_bell_call_seat(&loop.bell);
     pthread_join(loop.thread, NULL);
-    bool stopping;
-    for (message *m = take_all(&stopping), *next; m; m = next) {
+    for (message *m = take_all(), *next; m; m = next) {
         next = m->next;
         if (m->task) lr_task_release(m->task);
         free(m->text);
@@ -483,9 +495,8 @@ void lr_nodeloop_stop(void)
     }
     pthread_mutex_lock(&loop.lock);
     loop.started = loop.stopping = false;
-    if (loop.bell_fd >= 0) close(loop.bell_fd);
-    loop.bell_fd = -1;
     pthread_mutex_unlock(&loop.lock);
+    lr_bell_close(&loop.bell);
 }
 
 void lr_nodeloop_report(const lr_task *t, lr_err err, const char *message_text)

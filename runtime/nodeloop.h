@@ -1,9 +1,10 @@
-/* runtime/nodeloop.h - the node thread: one loop that feeds the node machine and performs what it says.
+/* runtime/nodeloop.h - the node's loop, which feeds the node machine and performs what it says; and the node thread,
+ * which turns it when no other thread does (bell.h).
  *
  * Started by the first task that is not plain; a script without such tasks never has it. Events come
  * from any thread through one queue; each that names a task holds a count of it. Actions are performed
  * here (one function each). The control store is in this process's memory, or, for a job in a public cluster, on Redis
- * (member.h); then the thread sleeps in ppoll instead of on a futex.
+ * (member.h); then another thread waits for its connections (watcher.h).
  * Owns: the machine, the control store, the queue. Thread: the functions below by any. Blocks: stop only. */
 #ifndef RUNTIME_NODELOOP_H
 #define RUNTIME_NODELOOP_H

@@ -117,13 +117,13 @@ static void wake_one(lr_pool *p)
         while (mask) {
             unsigned index = i * 64 + (unsigned)__builtin_ctzll(mask);
             if (asleep_clear(p, index)) {
-                lr_bed_wake(&p->workers[index].bed);
+                lr_worker_wake(&p->workers[index]);
                 return;
             }
             mask &= mask - 1;
         }
     }
-    if (atomic_load(&p->others_hungry) && atomic_exchange(&p->others_hungry, false))
+    if (atomic_load(&p->others_hungry) && atomic_exchange(&p->others_hungry, false) && !lr_pool_turn_here(p))
         p->work_is_left();
 }
 
@@ -144,7 +144,7 @@ void lr_pool_deliver(lr_park *p)
     /* p is the owner's from here on */
     if (owner != lr_self) {
         asleep_clear(owner->pool, owner->index);
-        lr_bed_wake(&owner->bed);
+        lr_worker_wake(owner);
     }
 }
 
@@ -163,7 +163,7 @@ void lr_pool_deliver_later(lr_park *p, lr_wake *wake)
         return;
     }
     asleep_clear(owner->pool, owner->index);
-    lr_bed_wake(&owner->bed);
+    lr_worker_wake(owner);
 }
 
 /* ---- submitting --------------------------------------------------------------------------------- */
@@ -208,7 +208,7 @@ void lr_pool_wake(lr_wake *wake)
     static _Thread_local bool draining;
     for (unsigned i = 0; i < wake->worker_count; i++) {
         asleep_clear(the_pool, wake->workers[i]->index);
-        lr_bed_wake(&wake->workers[i]->bed);
+        lr_worker_wake(wake->workers[i]);
     }
     while (wake->ready) {
         lr_task *t = wake->ready;
@@ -280,7 +280,7 @@ static void count_finished(lr_pool *p, bool never_started)
         if (never_started) atomic_fetch_add(&p->other_started, 1);
         atomic_fetch_add(&p->other_finished, 1);
     }
-    if (!w && atomic_load(&p->draining)) lr_bed_wake(&p->workers[0].bed);
+    if (!w && atomic_load(&p->draining)) lr_worker_wake(&p->workers[0]);
 }
 
 void lr_pool_finished_elsewhere(lr_pool *p) { count_finished(p, false); }
@@ -554,6 +554,7 @@ static inline void found(lr_worker *w)
 {
     if (!w->looking) return;
     w->looking = false;
+    atomic_fetch_sub(&w->pool->looking, 1);
     if (work_visible(w->pool)) wake_one(w->pool);
 }
 
@@ -561,6 +562,7 @@ bool lr_pool_turn(lr_worker *w)
 {
     w->turn++;
     take_inbox(w);
+    if (__builtin_expect(w->unsettled, 0) && w->woken) lr_pool_settle(w, NULL);
     if (w->timer_count && (w->turn % LR_TIMER_TURNS == 0 || !w->woken)) lr_pool_fire_timers(w);
     if (atomic_load_explicit(&w->look_at_parked, memory_order_relaxed)) lr_pool_look_at_parked(w);
     lr_park *p = list_pop(&w->woken, &w->woken_tail);
@@ -575,12 +577,14 @@ bool lr_pool_turn(lr_worker *w)
     }
     lr_task *t = next_task(w);
     if (!t && (p = list_pop(&w->yielded, &w->yielded_tail))) {
+        if (w->unsettled) lr_pool_settle(w, NULL);
         found(w);
         resume(w, p);
         return true;
     }
     if (!t) t = last_resort(w);
     if (!t) return false;
+    if (__builtin_expect(w->unsettled, 0)) lr_pool_settle(w, t);
     found(w);
     lr_pool_run(w, t);
     return true;
@@ -593,7 +597,7 @@ static bool something_to_do(lr_worker *w)
            work_visible(w->pool);
 }
 
-static bool spin(lr_worker *w)
+static bool spin(lr_worker *w, bool leads)
 {
     lr_pool *p = w->pool;
     uint32_t nobody = 0;
@@ -602,36 +606,56 @@ static bool spin(lr_worker *w)
     uint64_t timer = w->timer_count ? w->timers[0]->deadline_ns : LR_NEVER;
     bool found = false;
     do {
-        for (int i = 0; i < 8 && !(found = something_to_do(w)); i++)
+        if (leads && lr_pool_heed(p)) until = lr_clock_ns() + SPIN_NS;
+        for (int i = 0; i < 8 && !(found = something_to_do(w)); i++) {
+            if (leads && lr_pool_heed(p)) until = lr_clock_ns() + SPIN_NS;
             for (int k = 0; k < SPIN_PAUSES; k++) /* each look takes a line from whoever submits */
                 lr_cpu_pause();
+        }
     } while (!found && lr_clock_ns() < (until < timer ? until : timer));
     atomic_store(&p->spinning, 0);
     return found;
 }
 
-static void sleep_until_timer(lr_worker *w)
+static void sleep_until_timer(lr_worker *w, bool leads)
 {
-    if (w->timer_count) {
-        lr_bed_sleep(&w->bed, w->timers[0]->deadline_ns);
-        return;
-    }
-    atomic_fetch_add(&w->pool->dormant, 1);
-    lr_bed_sleep(&w->bed, LR_NEVER);
-    atomic_fetch_sub(&w->pool->dormant, 1);
+    lr_pool *p = w->pool;
+    uint64_t until = w->timer_count ? w->timers[0]->deadline_ns : LR_NEVER;
+    if (until == LR_NEVER) atomic_fetch_add(&p->dormant, 1);
+    if (leads)
+        lr_pool_lead_asleep(w, something_to_do, until);
+    else
+        lr_bed_sleep(&w->bed, until);
+    if (until == LR_NEVER) atomic_fetch_sub(&p->dormant, 1);
 }
 
-/* Nothing to do: looks around a little, then sleeps until woken or until the next timer. */
+/* The leader was woken: what was rung is for whoever looks around, and that it does. */
+static void heed_looking(lr_worker *w)
+{
+    uint32_t nobody = 0;
+    bool alone = atomic_compare_exchange_strong(&w->pool->spinning, &nobody, 1);
+    if (!lr_pool_heed(w->pool) && atomic_load(&w->pool->bell->deadline_ns) <= lr_clock_ns()) w->pool->node_turn();
+    if (alone) atomic_store(&w->pool->spinning, 0);
+}
+
+/* Nothing to do: looks around a little, then sleeps until woken or until the next timer; leads the node's loop
+ * meanwhile. */
 static void idle(lr_worker *w)
 {
+    lr_pool *p = w->pool;
+    bool leads = lr_pool_lead(w);
+    if (!w->looking && p->work_is_wanted && !something_to_do(w)) p->work_is_wanted();
+    if (!w->looking) atomic_fetch_add(&p->looking, 1);
     w->looking = true;
-    if (spin(w)) return;
-    uint64_t bit = 1ull << (w->index % 64);
-    atomic_fetch_or(&w->pool->asleep[w->index / 64], bit);
-    if (atomic_load(&w->pool->draining)) lr_bed_wake(&w->pool->workers[0].bed);
-    if (w->pool->work_is_wanted && !something_to_do(w)) w->pool->work_is_wanted();
-    if (!something_to_do(w)) sleep_until_timer(w);
-    asleep_clear(w->pool, w->index);
+    if (!spin(w, leads)) {
+        atomic_fetch_or(&p->asleep[w->index / 64], 1ull << (w->index % 64));
+        if (atomic_load(&p->draining)) lr_worker_wake(&p->workers[0]);
+        if (p->work_is_wanted && !something_to_do(w)) p->work_is_wanted();
+        if (!something_to_do(w)) sleep_until_timer(w, leads);
+        asleep_clear(p, w->index);
+        if (leads) heed_looking(w);
+    }
+    if (leads) lr_pool_leave(w);
 }
 
 void lr_pool_idle(lr_worker *w)
@@ -659,7 +683,7 @@ static void *worker_main(void *argument)
     lr_fn_thread_end();
     lr_slab_thread_end();
     atomic_fetch_add(&w->pool->ended, 1);
-    lr_bed_wake(&w->pool->workers[0].bed);
+    lr_worker_wake(&w->pool->workers[0]);
     return NULL;
 }
 
@@ -734,7 +758,7 @@ bool lr_pool_stop(lr_pool *p, uint64_t deadline_ns)
 {
     atomic_store(&p->stopping, true);
     for (unsigned i = 1; i <= p->worker_count; i++)
-        lr_bed_wake(&p->workers[i].bed);
+        lr_worker_wake(&p->workers[i]);
     while (atomic_load(&p->ended) < p->worker_count && lr_clock_ns() < deadline_ns)
         lr_bed_sleep(&p->workers[0].bed, deadline_ns);
     if (atomic_load(&p->ended) < p->worker_count) return false;

@@ -16,6 +16,7 @@
 #ifndef RUNTIME_POOL_H
 #define RUNTIME_POOL_H
 
+#include "runtime/bell.h"
 #include "runtime/deque.h"
 #include "runtime/fiber.h"
 #include "runtime/futex.h"
@@ -63,6 +64,8 @@ typedef struct lr_worker {
     lr_fiber *free_fibers; /* each in the midst of the loop, ready to go on with it */
     lr_fiber *dying;   /* left for good, to be freed by whoever runs next */
     unsigned free_fiber_count;
+    bool unsettled;    /* told the node something at the end of a body: the loop shall turn soon */
+    uint64_t unsettled_ns, turned_ns; /* since when; when this thread last turned it in passing */
     bool looking;      /* had nothing to do, and has found nothing yet */
     uint32_t allowance; /* submits left before max_pending is looked at again */
     lr_builder builder; /* for errors */
@@ -93,6 +96,7 @@ typedef struct lr_pool {
     lr_queue high, normal, low;
     _Alignas(64) _Atomic uint64_t asleep[LR_WORKERS_MAX / 64 + 1]; /* a bit for each sleeping worker */
     _Alignas(64) _Atomic uint32_t spinning;
+    _Atomic uint32_t looking; /* workers that had nothing to do and have found nothing yet, asleep ones too */
     _Atomic bool stopping;
     _Atomic uint32_t dormant; /* workers asleep without a timer */
     _Atomic uint32_t ended; /* worker threads that have left their loop */
@@ -115,7 +119,9 @@ typedef struct lr_pool {
     _Atomic bool others_hungry;      /* another node has asked for work: */
     void (*work_is_left)(void);      /* said once after that, when work is pushed while every worker here is
                                         busy; and when something was cancelled */
-    void (*work_is_wanted)(void);    /* a worker here goes to sleep */
+    void (*work_is_wanted)(void);    /* a worker here has nothing to do */
+    lr_bell *bell;                   /* threads here that wait lead the node's loop meanwhile; */
+    void (*node_turn)(void);         /* the leader: turns it once */
 } lr_pool;
 
 /* The worker of this thread; NULL in other threads. */
@@ -229,6 +235,36 @@ bool lr_pool_receive(lr_worker *w);
 void lr_pool_run(lr_worker *w, lr_task *t);
 /* One turn of other work, for a thread that may not park; false: nothing to do. */
 bool lr_pool_turn(lr_worker *w);
+
+/* ---- leading the node's loop: of a node with others only (lead.c) ---- */
+
+/* Wakes the thread, wherever it sleeps. */
+static inline void lr_worker_wake(lr_worker *w)
+{
+    lr_bed_wake(&w->bed);
+    lr_bell *b = w->pool->bell;
+    if (b && lr_bell_sleeps(b, w)) lr_bell_nudge(b);
+}
+/* True: w leads from here on, until lr_pool_leave. */
+bool lr_pool_lead(lr_worker *w);
+void lr_pool_leave(lr_worker *w);
+/* The leader looks: true when it was rung, and the loop has turned. */
+static inline bool lr_pool_heed(lr_pool *p)
+{
+    if (!lr_bell_is_rung(p->bell)) return false;
+    p->node_turn();
+    return true;
+}
+/* The leader sleeps until it is rung or woken, or until the deadline; it then heeds. is_wanted: asked once more before
+ * that. */
+void lr_pool_lead_asleep(lr_worker *w, bool (*is_wanted)(lr_worker *w), uint64_t until_ns);
+/* A worker at the end of a body has something for the node: false: ring. True: the loop turns before the worker runs
+ * anything long. Called under locks. */
+bool lr_pool_turn_soon(void);
+/* The next body begins: lasts it long (t: known to be short?), what is unsettled goes first. */
+void lr_pool_settle(lr_worker *w, const lr_task *t);
+/* Any thread of the pool, holding no lock: the loop turns now, here. False: not now, ring. */
+bool lr_pool_turn_here(lr_pool *p);
 
 /* ---- counts ---- */
 

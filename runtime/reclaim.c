@@ -12,7 +12,7 @@ static void ask(lr_worker *w)
 {
     atomic_store(&w->collect, true);
     atomic_store(&w->look_at_parked, true);
-    lr_bed_wake(&w->bed);
+    lr_worker_wake(w);
 }
 
 static bool all_have(lr_pool *p)

@@ -49,6 +49,13 @@ struct lr_stream {
     unsigned out_spare_count;
     size_t unsent_bytes, front_sent_bytes;
     bool tx_busy, flush_wanted, blocked, writable;
+    /* the ring: the owner's, but for ring_out and what is counted */
+    lr_ring ring;
+    lr_share bell;      /* the other side's page; at NULL: none */
+    bool has_ring, ring_in, ring_out;
+    lr_chunk *ring_filling;
+    queue ringed;       /* sealed, to go through the ring */
+    size_t ring_sent_bytes; /* of the first of these */
 };
 
 lr_ending lr_stream_end_of(int nng_error)
@@ -121,9 +128,9 @@ static void enqueue(lr_stream *s, lr_chunk *c)
 /* ---- in --------------------------------------------------------------------------------------------- */
 
 /* Hands the whole frames of the chunk being filled to the owner; what is behind them begins the next one. */
-static bool hand_over(lr_stream *s, const lr_frame_scan *scan)
+static bool hand_over(lr_stream *s, lr_chunk **filling, const lr_frame_scan *scan)
 {
-    lr_chunk *c = s->filling;
+    lr_chunk *c = *filling;
     size_t whole = scan->whole_bytes, rest = c->used - whole;
     if (whole <= COPIED_BYTES) {
         lr_chunk *copy = chunk_new(s, whole);
@@ -142,33 +149,34 @@ static bool hand_over(lr_stream *s, const lr_frame_scan *scan)
     fresh->used = rest;
     c->used = whole;
     enqueue(s, c);
-    s->filling = fresh;
+    *filling = fresh;
     return true;
 }
 
-static bool make_room_for_frame(lr_stream *s, size_t frame_bytes)
+static bool make_room_for_frame(lr_stream *s, lr_chunk **filling, size_t frame_bytes)
 {
-    lr_chunk *c = s->filling;
+    lr_chunk *c = *filling;
     if (c->capacity >= frame_bytes) return true;
     lr_chunk *larger = chunk_new(s, frame_bytes);
     if (!larger) return false;
     memcpy(larger->bytes, c->bytes, c->used);
     larger->used = c->used;
-    s->filling = larger;
+    *filling = larger;
     chunk_free(s, c);
     return true;
 }
 
 /* Sorts what has been read. True: there is something for the owner. */
-static bool sort_frames(lr_stream *s)
+static bool sort_frames(lr_stream *s, lr_chunk **filling)
 {
     lr_frame_scan scan;
-    s->end = lr_frame_scan_bytes(s->filling->bytes, s->filling->used, s->config.body_max, &scan);
+    lr_ending end = lr_frame_scan_bytes((*filling)->bytes, (*filling)->used, s->config.body_max, &scan);
     bool any = scan.whole_bytes > 0;
     s->stats.frames_in += scan.frames;
-    if (any && !hand_over(s, &scan)) s->end = LR_ENDING_OUT_OF_MEMORY;
-    if (s->end == LR_ENDING_OK && !make_room_for_frame(s, scan.next_bytes)) s->end = LR_ENDING_OUT_OF_MEMORY;
-    return any || s->end != LR_ENDING_OK;
+    if (any && !hand_over(s, filling, &scan)) end = LR_ENDING_OUT_OF_MEMORY;
+    if (end == LR_ENDING_OK && !make_room_for_frame(s, filling, scan.next_bytes)) end = LR_ENDING_OUT_OF_MEMORY;
+    if (end != LR_ENDING_OK) s->end = end;
+    return any || end != LR_ENDING_OK;
 }
 
 static bool sort_raw(lr_stream *s)
@@ -214,7 +222,7 @@ static void on_read(void *user)
     } else {
         s->filling->used += n;
         s->stats.bytes_in += n;
-        ready = s->framed ? sort_frames(s) : sort_raw(s);
+        ready = s->framed ? sort_frames(s, &s->filling) : sort_raw(s);
     }
     bool more = may_read(s);
     pthread_mutex_unlock(&s->lock);
@@ -222,9 +230,38 @@ static void on_read(void *user)
     if (ready) s->config.notify(s->config.user);
 }
 
+static void ring_other(lr_stream *s)
+{
+    if (s->bell.at) lr_bell_ring(s->bell.at);
+}
+
+/* One read out of the ring, also when the socket has ended: what was written before is there. */
+static void read_ring(lr_stream *s)
+{
+    bool room_wanted;
+    lr_chunk *c = s->ring_filling;
+    size_t n = lr_ring_read(&s->ring, c->bytes + c->used, c->capacity - c->used, &room_wanted);
+    if (n == LR_RING_GARBAGE) {
+        s->end = LR_ENDING_GARBAGE;
+        s->ring_in = false;
+        return;
+    }
+    if (n == 0) return;
+    c->used += n;
+    s->stats.bytes_in += n;
+    lr_ending before = s->end;
+    s->end = LR_ENDING_OK;
+    sort_frames(s, &s->ring_filling);
+    if (s->end != LR_ENDING_OK) s->ring_in = false;
+    if (s->end == LR_ENDING_OK) s->end = before;
+    if (room_wanted) ring_other(s);
+}
+
 lr_chunk *lr_stream_take(lr_stream *s)
 {
     pthread_mutex_lock(&s->lock);
+    while (!s->first && s->ring_in && lr_ring_has(&s->ring))
+        read_ring(s);
     lr_chunk *c = s->first;
     if (c) {
         s->first = c->next;
@@ -256,7 +293,7 @@ void lr_stream_begin_frames(lr_stream *s, const uint8_t *bytes, size_t size_byte
     } else {
         memcpy(s->filling->bytes, bytes, size_bytes);
         s->filling->used = size_bytes;
-        sort_frames(s);
+        sort_frames(s, &s->filling);
     }
     bool ready = s->first || s->end != LR_ENDING_OK;
     pthread_mutex_unlock(&s->lock);
@@ -329,6 +366,9 @@ static void outgoing_free(lr_stream *s, outgoing *o)
 
 static size_t size_of(const outgoing *o) { return o->used + o->owned_bytes + o->fill_bytes; }
 
+/* A frame that is whole: behind all others of its way. */
+static void push_sealed(lr_stream *s, outgoing *o) { push(s->ring_out ? &s->ringed : &s->sealed, o); }
+
 static void seal(lr_stream *s)
 {
     outgoing *o = s->open;
@@ -336,7 +376,7 @@ static void seal(lr_stream *s)
     s->flush_wanted = false;
     if (!o) return;
     lr_frame_write_head(o->bytes, (uint32_t)(o->used - LR_FRAME_HEAD), o->records);
-    push(&s->sealed, o);
+    push_sealed(s, o);
 }
 
 /* May the next write begin? Then it has: the caller, without the lock, calls write_more. */
@@ -375,16 +415,17 @@ static void write_more(lr_stream *s)
     nng_stream_send(s->stream, s->tx_aio);
 }
 
-/* So many bytes more were written. True: the owner has something to do. */
-static bool written(lr_stream *s, size_t n)
+/* So many bytes more of the queue were written; *sent: how many of its first were before. True: the owner has something
+ * to do. */
+static bool written(lr_stream *s, queue *q, size_t *sent, size_t n)
 {
     bool ready = false;
     s->stats.bytes_out += n;
     s->unsent_bytes -= n;
-    s->front_sent_bytes += n;
-    while (s->sealed.first && s->front_sent_bytes >= size_of(s->sealed.first)) {
-        outgoing *o = pop(&s->sealed);
-        s->front_sent_bytes -= size_of(o);
+    *sent += n;
+    while (q->first && *sent >= size_of(q->first)) {
+        outgoing *o = pop(q);
+        *sent -= size_of(o);
         s->stats.frames_out += o->is_frame;
         if (o->release) {
             push(&s->released, o);
@@ -400,13 +441,59 @@ static bool written(lr_stream *s, size_t n)
     return ready;
 }
 
+/* ---- out through the ring; under the lock ------------------------------------------------------------ */
+
+/* The first of the queue, from where it stands; what fitted. */
+static size_t write_first(lr_stream *s)
+{
+    static const uint8_t zeros[8];
+    const outgoing *o = s->ringed.first;
+    const struct {
+        const uint8_t *at;
+        size_t size_bytes;
+    } pieces[] = {{o->bytes, o->used}, {o->owned, o->owned_bytes}, {zeros, o->fill_bytes}};
+    size_t skip = s->ring_sent_bytes, sum = 0;
+    for (unsigned i = 0; i < LR_COUNT(pieces); i++) {
+        if (skip >= pieces[i].size_bytes) {
+            skip -= pieces[i].size_bytes;
+            continue;
+        }
+        size_t left = pieces[i].size_bytes - skip, n = lr_ring_write(&s->ring, pieces[i].at + skip, left);
+        if (n == LR_RING_GARBAGE) return n;
+        sum += n;
+        if (n < left) break;
+        skip = 0;
+    }
+    return sum;
+}
+
+/* As much as there is room for. True: the owner has something to do. */
+static bool write_ring(lr_stream *s)
+{
+    bool ready = false;
+    while (s->ringed.first && s->end == LR_ENDING_OK) {
+        size_t n = write_first(s);
+        if (n == LR_RING_GARBAGE) {
+            s->end = LR_ENDING_GARBAGE;
+            ready = true;
+            break;
+        }
+        ready |= written(s, &s->ringed, &s->ring_sent_bytes, n);
+        if (n > 0) continue;
+        if (lr_ring_publish(&s->ring)) ring_other(s); /* it must read before it can make room */
+        if (!lr_ring_want_room(&s->ring)) return ready; /* it will ring when it has read something */
+    }
+    if (lr_ring_publish(&s->ring)) ring_other(s);
+    return ready;
+}
+
 static void on_written(void *user)
 {
     lr_stream *s = user;
     int failed = nng_aio_result(s->tx_aio);
     size_t n = failed ? 0 : nng_aio_count(s->tx_aio);
     pthread_mutex_lock(&s->lock);
-    bool ready = written(s, n);
+    bool ready = written(s, &s->sealed, &s->front_sent_bytes, n);
     s->tx_busy = false;
     if (failed && s->end == LR_ENDING_OK && !s->closing) {
         s->end = lr_stream_end_of(failed);
@@ -438,7 +525,7 @@ static void put_outgoing(lr_stream *s, outgoing *o)
     s->stats.records_out++;
     s->unsent_bytes += size_of(o);
     seal(s); /* what was said before goes before */
-    push(&s->sealed, o);
+    push_sealed(s, o);
 }
 
 static lr_ending put_solo(lr_stream *s, uint16_t kind, const void *bytes, uint32_t size_bytes)
@@ -470,6 +557,15 @@ static lr_ending put_batched(lr_stream *s, uint16_t kind, const void *bytes, uin
     return LR_ENDING_OK;
 }
 
+/* Unlocks. What is sealed goes out, by the way that is open. */
+static void go_on(lr_stream *s)
+{
+    bool ready = s->ringed.first && write_ring(s), more = may_write(s);
+    pthread_mutex_unlock(&s->lock);
+    if (more) write_more(s);
+    if (ready) s->config.notify(s->config.user);
+}
+
 lr_ending lr_stream_send(lr_stream *s, uint16_t kind, const void *bytes, size_t size_bytes)
 {
     pthread_mutex_lock(&s->lock);
@@ -477,9 +573,7 @@ lr_ending lr_stream_send(lr_stream *s, uint16_t kind, const void *bytes, size_t 
     if (end == LR_ENDING_OK)
         end = size_bytes >= SOLO_BYTES ? put_solo(s, kind, bytes, (uint32_t)size_bytes)
                                        : put_batched(s, kind, bytes, (uint32_t)size_bytes);
-    bool more = may_write(s);
-    pthread_mutex_unlock(&s->lock);
-    if (more) write_more(s);
+    go_on(s);
     return end;
 }
 
@@ -502,9 +596,7 @@ lr_ending lr_stream_send_owned(lr_stream *s, uint16_t kind, const void *bytes, s
     } else if (end == LR_ENDING_OK) {
         end = LR_ENDING_OUT_OF_MEMORY;
     }
-    bool more = may_write(s);
-    pthread_mutex_unlock(&s->lock);
-    if (more) write_more(s);
+    go_on(s);
     return end;
 }
 
@@ -530,13 +622,11 @@ lr_ending lr_stream_send_raw(lr_stream *s, const void *bytes, size_t size_bytes)
 void lr_stream_flush(lr_stream *s)
 {
     pthread_mutex_lock(&s->lock);
-    if (s->tx_busy)
+    if (s->tx_busy && !s->ring_out)
         s->flush_wanted = s->open != NULL; /* it goes on filling until then */
     else
         seal(s);
-    bool more = may_write(s);
-    pthread_mutex_unlock(&s->lock);
-    if (more) write_more(s);
+    go_on(s);
 }
 
 void lr_stream_ping(lr_stream *s)
@@ -591,15 +681,60 @@ void lr_stream_count(lr_stream *s, lr_stream_stats *out)
     pthread_mutex_unlock(&s->lock);
 }
 
+/* ---- the ring --------------------------------------------------------------------------------------- */
+
+void lr_stream_give_ring(lr_stream *s, const lr_ring *ring)
+{
+    s->ring = *ring;
+    s->has_ring = true;
+}
+
+void lr_stream_give_bell(lr_stream *s, const lr_share *bell) { s->bell = *bell; }
+bool lr_stream_has_ring(lr_stream *s) { return s->has_ring; }
+void lr_stream_close_ring_fd(lr_stream *s) { lr_share_close_fd(&s->ring.share); }
+
+void lr_stream_drop_ring(lr_stream *s)
+{
+    if (s->has_ring) lr_ring_close(&s->ring);
+    if (s->bell.at) lr_share_close(&s->bell);
+    s->has_ring = s->ring_in = s->ring_out = false;
+}
+
+lr_ending lr_stream_switch_out(lr_stream *s, uint16_t kind, const void *bytes, size_t size_bytes)
+{
+    pthread_mutex_lock(&s->lock);
+    lr_ending end = s->end;
+    if (end == LR_ENDING_OK) end = put_batched(s, kind, bytes, (uint32_t)size_bytes);
+    seal(s);
+    s->ring_out = end == LR_ENDING_OK;
+    go_on(s);
+    return end;
+}
+
+void lr_stream_switch_in(lr_stream *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->ring_filling = chunk_new(s, CHUNK_BYTES);
+    if (s->ring_filling)
+        s->ring_in = true;
+    else
+        s->end = LR_ENDING_OUT_OF_MEMORY;
+    pthread_mutex_unlock(&s->lock);
+}
+
+bool lr_stream_ring_has(lr_stream *s) { return s->ring_in && lr_ring_has(&s->ring); }
+
 /* ---- opening and closing ---------------------------------------------------------------------------- */
 
 static void free_all(lr_stream *s)
 {
     lr_stream_release(s);
-    for (outgoing *o; (o = pop(&s->sealed));) {
+    for (outgoing *o; (o = pop(&s->sealed)) || (o = pop(&s->ringed));) {
         if (o->release) o->release(o->user);
         free(o);
     }
+    lr_stream_drop_ring(s);
+    free(s->ring_filling);
     free(s->open);
     for (outgoing *o = s->out_spares, *next; o; o = next) {
         next = o->next;
@@ -623,6 +758,7 @@ lr_stream *lr_stream_open(nng_stream *stream, const lr_stream_config *config)
     lr_stream *s = calloc(1, sizeof *s);
     if (s) {
         s->config = *config;
+        s->ring.share.fd = s->bell.fd = -1;
         pthread_mutex_init(&s->lock, NULL);
         s->filling = chunk_new(s, RAW_BYTES);
     }

@@ -1,4 +1,4 @@
-/* runtime/stream.h - one nng byte stream: frames in, batches out, both bounded.
+/* runtime/stream.h - one nng byte stream: frames in, batches out, both bounded; and perhaps a ring beside it.
  *
  * In. nng's threads read, find where frames end (frame.h), and queue chunks of whole frames; the owner takes them.
  * Above receive_max queued bytes nothing is read until the owner has taken some, and the network makes the other
@@ -8,13 +8,19 @@
  * While one is being written, the next one fills: a busy stream makes large frames by itself. Above send_max
  * waiting bytes the owner is told BUSY, and later that it may write again.
  *
+ * With a ring (ring.h), frames go through that, each way from a moment on that both sides agree on; the socket stays
+ * for signs of life, and its end is the connection's. The owner itself then reads (lr_stream_take) and writes (send,
+ * flush), no thread of nng's: what does not fit into the ring waits here, as before a socket.
+ *
  * notify is called by nng's threads, with no lock held; it must only wake the owner.
  * Owns: the nng_stream, its aios, all buffers; bytes sent by lr_stream_send_owned until it calls release (on the
  * owner's thread). Thread: the owner's, but for notify. Blocks: close, until nng's threads have let go. */
 #ifndef RUNTIME_STREAM_H
 #define RUNTIME_STREAM_H
 
+#include "runtime/bell.h"
 #include "runtime/frame.h"
+#include "runtime/ring.h"
 
 #include <nng/nng.h>
 
@@ -78,6 +84,22 @@ bool lr_stream_writable(lr_stream *s);
 size_t lr_stream_unsent(lr_stream *s);
 
 void lr_stream_count(lr_stream *s, lr_stream_stats *out);
+
+/* --- the ring --- */
+
+/* The stream owns both from here on; nothing goes through them yet. */
+void lr_stream_give_ring(lr_stream *s, const lr_ring *ring);
+void lr_stream_give_bell(lr_stream *s, const lr_share *bell); /* an lr_bell_page: the other side's */
+bool lr_stream_has_ring(lr_stream *s);
+void lr_stream_drop_ring(lr_stream *s);
+/* The other side has opened it, or will not. */
+void lr_stream_close_ring_fd(lr_stream *s);
+/* What is sent from here on goes through the ring. The record is the last one before. As lr_stream_send, never BUSY. */
+lr_ending LR_MUST_USE lr_stream_switch_out(lr_stream *s, uint16_t kind, const void *bytes, size_t size_bytes);
+/* What was sent through the ring is taken from here on, too. */
+void lr_stream_switch_in(lr_stream *s);
+/* Whether there is something to take out of the ring: cheap. */
+bool lr_stream_ring_has(lr_stream *s);
 
 /* What an nng error means for a connection. */
 lr_ending lr_stream_end_of(int nng_error);

@@ -2,7 +2,7 @@
 
 #include "runtime/address.h"
 #include "runtime/clock.h"
-#include "runtime/stream.h"
+#include "runtime/nearby.h"
 #include "runtime/tls.h"
 #include "sched/list.h"
 
@@ -15,6 +15,7 @@
 
 #define URL_MAX NNG_MAXADDRLEN
 #define LISTENERS_MAX 4
+#define TURN_BYTES ((size_t)16 << 20) /* of one peer in a turn: twice what may lie here unread */
 #define RETRY_NS (LR_NS_PER_S / 10) /* after a failed accept */
 
 typedef enum peer_state {
@@ -44,6 +45,7 @@ struct lr_peer {
     uint64_t up_ns, heard_ns, spoke_ns;
     uint64_t heard, spoke; /* what the counters said then */
     uint64_t records_in;
+    lr_nearby nearby;
     void *user;
 };
 
@@ -82,9 +84,8 @@ static void ring(lr_transport *t)
     if (!atomic_exchange(&t->rung, true)) t->config.handler.ring(t->config.handler.user);
 }
 
-static void notify(void *user)
+static void make_ready(lr_peer *p)
 {
-    lr_peer *p = user;
     lr_transport *t = p->transport;
     pthread_mutex_lock(&t->lock);
     if (!p->is_ready) {
@@ -93,7 +94,13 @@ static void notify(void *user)
         t->ready = p;
     }
     pthread_mutex_unlock(&t->lock);
-    ring(t);
+}
+
+static void notify(void *user)
+{
+    lr_peer *p = user;
+    make_ready(p);
+    ring(p->transport);
 }
 
 static void on_dialed(void *user)
@@ -307,6 +314,7 @@ static void come_up(lr_peer *p, const uint8_t *rest, size_t rest_bytes)
     lr_stream_begin_frames(p->stream, rest, rest_bytes);
     t->called++;
     t->config.handler.on_peer_up(t->config.handler.user, p, &p->remote);
+    if (p->state == UP && !p->dialed) lr_nearby_offer(&p->nearby, p->stream, t->config.bell);
 }
 
 /* The handshake failed here; the other end is told why as far as out says it. */
@@ -360,6 +368,12 @@ static lr_ending deliver(lr_peer *p, const lr_chunk *c)
         lr_ending end = lr_frame_read(&reader, c->bytes + at, c->used - at, &frame_bytes);
         if (end != LR_ENDING_OK) return end;
         while (lr_frame_next(&reader, &record, &end)) {
+            if (record.kind == LR_NEARBY_KIND) {
+                end = lr_nearby_take(&p->nearby, p->stream, p->dialed, p->transport->config.bell, record.bytes,
+                                     record.size_bytes);
+                if (end != LR_ENDING_OK) return end;
+                continue;
+            }
             p->records_in++;
             p->transport->called++;
             handler->on_record(handler->user, p, record.kind, record.bytes, record.size_bytes);
@@ -375,7 +389,9 @@ static void hear(lr_peer *p)
 {
     lr_transport *t = p->transport;
     lr_ending end = lr_stream_end(p->stream); /* before the chunks: what was read before the end is delivered */
-    for (lr_chunk *c; p->state == UP && (c = lr_stream_take(p->stream));) {
+    size_t bytes = 0;
+    for (lr_chunk *c; p->state == UP && bytes < TURN_BYTES && (c = lr_stream_take(p->stream));) {
+        bytes += c->used;
         lr_ending bad = deliver(p, c);
         lr_stream_return(p->stream, c);
         if (bad != LR_ENDING_OK && p->state == UP) {
@@ -384,6 +400,10 @@ static void hear(lr_peer *p)
         }
     }
     if (p->state != UP) return;
+    if (bytes >= TURN_BYTES) { /* a ring may fill as fast as it is read: others have their turn, too */
+        notify(p);
+        end = LR_ENDING_OK;
+    }
     lr_stream_release(p->stream);
     if (lr_stream_writable(p->stream) && t->config.handler.on_writable) {
         t->called++;
@@ -516,6 +536,17 @@ static void empty_graves(lr_transport *t)
     }
 }
 
+/* No thread of nng's reads the rings. */
+static void look_into_rings(lr_transport *t)
+{
+    for (lr_link *l = lr_list_first(&t->peers); l; l = lr_list_next(&t->peers, l)) {
+        lr_peer *p = peer_of(l);
+        bool looks = p->state == UP ? lr_stream_ring_has(p->stream)
+                                    : p->state == LEAVING && lr_stream_has_ring(p->stream);
+        if (looks) make_ready(p);
+    }
+}
+
 /* In the order in which they became ready; the graves are emptied later, so each is still there. */
 static void serve_ready(lr_transport *t)
 {
@@ -552,6 +583,7 @@ size_t lr_transport_turn(lr_transport *t)
     uint64_t now_ns = lr_clock_ns();
     for (unsigned i = 0; i < t->listener_count; i++)
         accepted(&t->listeners[i], now_ns);
+    look_into_rings(t);
     serve_ready(t);
     tick(t, now_ns);
     lr_transport_flush(t);
@@ -709,7 +741,7 @@ const char *lr_transport_address(const lr_transport *t) { return t->address; }
 
 lr_ending lr_transport_send(lr_peer *p, uint16_t kind, const void *bytes, size_t size_bytes)
 {
-    LR_ASSERT(p->state == UP);
+    LR_ASSERT(p->state == UP && kind != LR_NEARBY_KIND);
     if (size_bytes > p->transport->config.record_max) return LR_ENDING_TOO_LARGE;
     return lr_stream_send(p->stream, kind, bytes, size_bytes);
 }
@@ -717,7 +749,7 @@ lr_ending lr_transport_send(lr_peer *p, uint16_t kind, const void *bytes, size_t
 lr_ending lr_transport_send_owned(lr_peer *p, uint16_t kind, const void *bytes, size_t size_bytes,
                                     void (*release)(void *user), void *user)
 {
-    LR_ASSERT(p->state == UP);
+    LR_ASSERT(p->state == UP && kind != LR_NEARBY_KIND);
     if (size_bytes > p->transport->config.record_max) return LR_ENDING_TOO_LARGE;
     return lr_stream_send_owned(p->stream, kind, bytes, size_bytes, release, user);
 }
@@ -789,8 +821,10 @@ void lr_transport_close(lr_transport *t, uint64_t linger_ns)
 {
     uint64_t until_ns = lr_clock_ns() + linger_ns;
     lr_transport_flush(t);
-    while (!all_written(t) && lr_clock_ns() < until_ns)
+    while (!all_written(t) && lr_clock_ns() < until_ns) {
         usleep(1000);
+        lr_transport_flush(t); /* what did not fit into a ring */
+    }
     for (unsigned i = 0; i < t->listener_count; i++) {
         listener *l = &t->listeners[i];
         nng_aio_stop(l->aio);
@@ -815,12 +849,13 @@ void lr_peer_count(lr_peer *p, lr_peer_stats *out)
     if (!p->stream) return;
     lr_stream_stats s;
     lr_stream_count(p->stream, &s);
-    out->records_out = s.records_out;
+    out->records_out = s.records_out - p->nearby.said;
     out->frames_in = s.frames_in;
     out->frames_out = s.frames_out;
     out->bytes_in = s.bytes_in;
     out->bytes_out = s.bytes_out;
     out->unsent_bytes = lr_stream_unsent(p->stream);
+    out->near = p->nearby.step == LR_NEARBY_DONE && lr_stream_has_ring(p->stream);
 }
 
 const lr_identity *lr_peer_identity(const lr_peer *p) { return &p->remote; }

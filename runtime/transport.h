@@ -52,6 +52,8 @@ typedef struct lr_transport_config {
     const char *version, *build;
     const char *advertise;  /* what others are told to connect to; NULL: the first address listened on */
     const lr_secret *secret; /* NULL: none; copied */
+    struct lr_bell *bell;   /* the owner's: with peers of this host that have one too, records then go through rings in
+                               shared memory, and they ring it (nearby.h). NULL: none */
     bool same_build;        /* refuse nodes of another build, even when they speak the same protocol */
     const char *tls_ca_file, *tls_cert_file, *tls_key_file; /* PEM; for tls+tcp only */
     size_t record_max;      /* bytes of a record (1 MiB) */
@@ -97,6 +99,7 @@ typedef struct lr_peer_stats {
     uint64_t records_in, records_out, frames_in, frames_out;
     uint64_t bytes_in, bytes_out; /* heads and handshake too */
     uint64_t unsent_bytes;
+    bool near; /* through a ring */
 } lr_peer_stats;
 
 typedef struct lr_transport_stats {

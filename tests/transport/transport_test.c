@@ -1,6 +1,7 @@
 /* tests/transport/transport_test.c - real sockets: several transports in this process, and another process to be killed.
  *
  * One thread owns all transports of a test. Nothing sleeps a fixed time: until() turns them until a condition holds. */
+#include "runtime/bell.h"
 #include "runtime/clock.h"
 #include "runtime/frame.h"
 #include "runtime/futex.h"
@@ -8,6 +9,7 @@
 #include "tests/unit/test.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/socket.h>
@@ -25,9 +27,11 @@ typedef struct end {
     unsigned ups, downs, writables, duplicates;
     uint64_t records, bytes, sum;
     bool echo, stall;
+    lr_bell bell; /* where near says so */
 } end;
 
 static lr_bed bed;
+static bool near; /* the ends of the test have bells: they go over to a ring */
 static char program[256];
 extern char **environ;
 
@@ -91,6 +95,10 @@ static void open_end(end *e, uint64_t id, const char *secret)
     char text[LR_SECRET_TEXT];
     memset(e, 0, sizeof *e);
     lr_transport_config config = config_of(e, id);
+    if (near) {
+        lr_bell_open(&e->bell, true);
+        config.bell = &e->bell;
+    }
     if (secret) {
         assert_true(lr_secret_load(&bytes, secret, NULL, text));
         config.secret = &bytes;
@@ -135,10 +143,23 @@ static void turn(end *a, end *b)
         }                                                                       \
     } while (0)
 
+static void close_end(end *e)
+{
+    lr_transport_close(e->transport, 0);
+    if (near) lr_bell_close(&e->bell);
+}
+
 static void close_both(end *a, end *b)
 {
-    lr_transport_close(a->transport, 0);
-    if (b) lr_transport_close(b->transport, 0);
+    close_end(a);
+    if (b) close_end(b);
+}
+
+static bool is_near(end *e)
+{
+    lr_peer_stats stats;
+    lr_peer_count(e->peer, &stats);
+    return stats.near;
 }
 
 static void meet(end *a, end *b, const char *url, const char *secret)
@@ -148,6 +169,7 @@ static void meet(end *a, end *b, const char *url, const char *secret)
     listen_on(b, url);
     connect_to(a, lr_transport_address(b->transport));
     until(a, b, a->ups == 1 && b->ups == 1);
+    if (near) until(a, b, is_near(a) && is_near(b));
 }
 
 static const char *ipc_url(void)
@@ -274,7 +296,7 @@ static int other_node(const char *url)
     open_end(&e, 77, NULL);
     connect_to(&e, url);
     until(&e, NULL, e.downs > 0);
-    lr_transport_close(e.transport, 0);
+    close_end(&e);
     return 0;
 }
 
@@ -287,9 +309,9 @@ static void a_killed_peer_is_noticed_at_once(void **state)
     listen_on(&a, TCP);
     char address[128];
     snprintf(address, sizeof address, "%s", lr_transport_address(a.transport));
-    char *arguments[] = {program, "--connect", address, NULL};
+    char *arguments[] = {program, near ? "--near" : "--connect", address, NULL};
     assert_int_equal(posix_spawn(&pid, "/proc/self/exe", NULL, NULL, arguments, environ), 0);
-    until(&a, NULL, a.ups == 1);
+    until(&a, NULL, a.ups == 1 && (!near || is_near(&a)));
     uint64_t start_ns = lr_clock_ns();
     kill(pid, SIGKILL);
     until(&a, NULL, a.downs == 1);
@@ -297,7 +319,7 @@ static void a_killed_peer_is_noticed_at_once(void **state)
     assert_int_equal(a.down, LR_ENDING_GONE);
     assert_non_null(strstr(a.text, "closed the connection or died"));
     waitpid(pid, NULL, 0);
-    lr_transport_close(a.transport, 0);
+    close_end(&a);
 }
 
 static void refused(const char *a_secret, const char *b_secret, lr_ending wanted, const char *words)
@@ -489,6 +511,122 @@ static void a_silent_peer_is_given_up(void **state)
     lr_transport_close(a.transport, 0);
 }
 
+/* ---- through rings ----------------------------------------------------------------------------------- */
+
+static int set_near(void **state)
+{
+    (void)state;
+    near = true;
+    return 0;
+}
+
+static int set_far(void **state)
+{
+    (void)state;
+    near = false;
+    return 0;
+}
+
+/* One of the two has no bell: the socket stays, and everything goes on. */
+static void one_that_has_no_bell_stays_far(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        end a, b;
+        near = i == 0;
+        open_end(&a, 1, NULL);
+        near = i == 1;
+        open_end(&b, 2, NULL);
+        listen_on(&b, TCP);
+        connect_to(&a, lr_transport_address(b.transport));
+        until(&a, &b, a.ups == 1 && b.ups == 1);
+        b.echo = true;
+        for (unsigned n = 1; n <= 20; n++) {
+            assert_int_equal(lr_transport_send(a.peer, 1, "word", 4), LR_ENDING_OK);
+            until(&a, &b, a.records == n);
+        }
+        assert_false(is_near(&a));
+        assert_false(is_near(&b));
+        lr_transport_close(a.transport, 0);
+        lr_transport_close(b.transport, 0);
+        lr_bell_close(i == 0 ? &a.bell : &b.bell);
+    }
+}
+
+/* What is said about a ring by one who has proved who it is, and lies. */
+static void lies_about_a_ring_end_the_peer(void **state)
+{
+    (void)state;
+    end a;
+    uint8_t frame[256] = {0}, words[128] = {0};
+    near = true;
+    open_end(&a, 1, NULL);
+    listen_on(&a, TCP);
+    for (uint32_t step = 0; step < 6; step++) {
+        int fd = shaken_socket(&a);
+        until(&a, NULL, a.ups == step + 1);
+        memcpy(words, &step, sizeof step);
+        size_t n = lr_record_write(frame + LR_FRAME_HEAD, 0xffff, words, step == 2 ? 80 : 79);
+        lr_frame_write_head(frame, (uint32_t)n, 1);
+        say(fd, (const char *)frame, LR_FRAME_HEAD + n);
+        if (step == 2) { /* TAKEN, with a bell that is nowhere: the socket stays */
+            until(&a, NULL, !is_near(&a) && lr_transport_turn(a.transport) == 0);
+            say(fd, "this is no frame", 16);
+        }
+        until(&a, NULL, a.downs == step + 1);
+        assert_int_equal(a.down, LR_ENDING_GARBAGE);
+        close(fd);
+    }
+    close_end(&a);
+}
+
+static unsigned lines_of(const char *path)
+{
+    char line[512];
+    unsigned count = 0;
+    FILE *f = fopen(path, "r");
+    while (f && fgets(line, sizeof line, f))
+        count += strstr(line, "memfd:luarun") != NULL;
+    if (f) fclose(f);
+    return count;
+}
+
+static unsigned descriptors(void)
+{
+    unsigned count = 0;
+    for (int fd = 0; fd < 1024; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+static void many_connections_leave_nothing(void **state)
+{
+    (void)state;
+    end a, b;
+    unsigned maps = 0, open = 0, before = lines_of("/proc/self/maps");
+    near = true;
+    open_end(&b, 2, NULL);
+    listen_on(&b, TCP);
+    for (unsigned i = 1; i <= 200; i++) {
+        open_end(&a, 1, NULL);
+        connect_to(&a, lr_transport_address(b.transport));
+        until(&a, &b, a.ups == 1 && b.ups == i);
+        if (i % 2) until(&a, &b, is_near(&a) && is_near(&b)); /* or in the midst of it */
+        close_end(&a);
+        until(&b, NULL, b.downs == i);
+        if (i == 20) {
+            maps = lines_of("/proc/self/maps");
+            open = descriptors();
+        }
+    }
+    assert_int_equal(lines_of("/proc/self/maps"), maps);
+    assert_true(descriptors() <= open + 2); /* nng's threads close sockets a moment later */
+    close_end(&b);
+    assert_int_equal(lines_of("/proc/self/maps"), before);
+}
+
+#define NEAR(test) cmocka_unit_test_setup_teardown(test, set_near, set_far)
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -505,8 +643,20 @@ int main(int argc, char **argv)
         cmocka_unit_test(strangers_are_dropped_and_counted),
         cmocka_unit_test(garbage_and_huge_frames_end_the_peer),
         cmocka_unit_test(a_silent_peer_is_given_up),
+        NEAR(over_tcp),
+        NEAR(over_tcp_with_a_secret),
+        NEAR(over_ipc),
+        NEAR(large_records_copied_and_owned),
+        NEAR(a_peer_that_does_not_read_makes_busy),
+        NEAR(a_hang_up_is_seen_and_loses_nothing),
+        NEAR(a_killed_peer_is_noticed_at_once),
+        NEAR(two_that_dial_each_other_keep_one),
+        NEAR(one_that_has_no_bell_stays_far),
+        NEAR(lies_about_a_ring_end_the_peer),
+        NEAR(many_connections_leave_nothing),
     };
     snprintf(program, sizeof program, "%s", argv[0]);
+    near = argc == 3 && strcmp(argv[1], "--near") == 0;
     if (argc == 3) return other_node(argv[2]);
     return RUN_ALL(tests);
 }

@@ -108,7 +108,9 @@ static void protocols_must_be_the_same(void **state)
     talk(&p, 1000);
     assert_int_equal(p.a.end, LR_ENDING_OTHER_PROTOCOL);
     assert_int_equal(p.b.end, LR_ENDING_OTHER_PROTOCOL);
-    assert_string_equal(p.a.detail, "protocol 2 there, 1 here");
+    char words[64];
+    snprintf(words, sizeof words, "protocol %u there, %u here", LR_PROTOCOL + 1, LR_PROTOCOL);
+    assert_string_equal(p.a.detail, words);
 }
 
 static void another_build_is_refused_when_asked_for(void **state)
