@@ -1,8 +1,8 @@
 /* runtime/watcher.h - a thread that waits for descriptors on behalf of the node's loop, and rings when one is ready.
  *
- * Whoever leads the loop sleeps where other threads and processes can ring (bell.h), and there no descriptor is seen. Of a
- * public cluster there are some: the connections to its store. The thread waits for them, rings once, and waits again
- * after the loop has turned.
+ * Whoever leads the loop sleeps where other threads and processes can ring (bell.h), and there no descriptor is seen.
+ * Of a public cluster there are some: the connections to its store. The thread waits for them, rings once, and waits
+ * again after the loop has turned.
  * Owns: the thread. Thread: start, turned and stop by whoever leads. Blocks: stop. */
 #ifndef RUNTIME_WATCHER_H
 #define RUNTIME_WATCHER_H
