@@ -13,10 +13,26 @@ bool lr_pool_lead(lr_worker *w)
     bool leads = lr_bell_try_lead(b, &rung);
     if (w->unsettled || (leads && rung)) lr_bell_ring(b->page); /* a leader heeds it at its first look */
     w->unsettled = false;
+    w->leads = leads;
     return leads;
 }
 
-void lr_pool_leave(lr_worker *w) { lr_bell_leave(w->pool->bell); }
+void lr_pool_leave(lr_worker *w)
+{
+    w->leads = false;
+    lr_bell_leave(w->pool->bell);
+}
+
+/* False: another thread leads. */
+static bool turn_now(lr_worker *w)
+{
+    bool rung;
+    if (!lr_bell_try_lead(w->pool->bell, &rung)) return false;
+    w->leads = true;
+    w->pool->node_turn();
+    lr_pool_leave(w);
+    return true;
+}
 
 void lr_pool_lead_asleep(lr_worker *w, bool (*is_wanted)(lr_worker *w), uint64_t until_ns)
 {
@@ -32,23 +48,11 @@ void lr_pool_lead_asleep(lr_worker *w, bool (*is_wanted)(lr_worker *w), uint64_t
 bool lr_pool_turn_soon(void)
 {
     lr_worker *w = lr_self;
-    if (!w || !w->has_loop || w->depth > 0 || !w->pool->bell) return false;
+    if (!w || !w->has_loop || w->depth > 0 || w->leads || !w->pool->bell) return false;
     if (w->unsettled) return true;
     w->unsettled = true;
     w->unsettled_ns = lr_clock_ns();
     return true;
-}
-
-/* Turns, unless another thread leads: then that one is told. */
-static void turn_or_ring(lr_pool *p)
-{
-    bool rung;
-    if (lr_bell_try_lead(p->bell, &rung)) {
-        p->node_turn();
-        lr_bell_leave(p->bell);
-    } else {
-        lr_bell_ring(p->bell->page);
-    }
 }
 
 void lr_pool_settle(lr_worker *w, const lr_task *t)
@@ -56,18 +60,15 @@ void lr_pool_settle(lr_worker *w, const lr_task *t)
     uint64_t mean_ns = t && t->fn ? atomic_load_explicit(&t->fn->mean_ns, memory_order_relaxed) : 0;
     if (mean_ns > 0 && mean_ns < SHORT_NS && lr_clock_ns() - w->unsettled_ns < SETTLE_NS) return;
     w->unsettled = false;
-    turn_or_ring(w->pool);
+    if (!turn_now(w)) lr_bell_ring(w->pool->bell->page);
 }
 
 bool lr_pool_turn_here(lr_pool *p)
 {
     lr_worker *w = lr_self;
-    bool rung;
     if (!w || !p->bell) return false;
     uint64_t now_ns = lr_clock_ns();
-    if (now_ns - w->turned_ns < PASSING_NS || !lr_bell_try_lead(p->bell, &rung)) return false;
+    if (now_ns - w->turned_ns < PASSING_NS) return false;
     w->turned_ns = now_ns;
-    p->node_turn();
-    lr_bell_leave(p->bell);
-    return true;
+    return turn_now(w);
 }

@@ -572,6 +572,7 @@ bool lr_pool_turn(lr_worker *w)
         return true;
     }
     if (lr_hold_wants(&w->pool->hold)) {
+        if (w->unsettled) lr_pool_settle(w, NULL);
         found(w);
         lr_hold_stand_aside(w);
     }

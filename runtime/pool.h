@@ -64,6 +64,7 @@ typedef struct lr_worker {
     lr_fiber *free_fibers; /* each in the midst of the loop, ready to go on with it */
     lr_fiber *dying;   /* left for good, to be freed by whoever runs next */
     unsigned free_fiber_count;
+    bool leads;        /* the node's loop: what ends while it turns is told in the next turn */
     bool unsettled;    /* told the node something at the end of a body: the loop shall turn soon */
     uint64_t unsettled_ns, turned_ns; /* since when; when this thread last turned it in passing */
     bool looking;      /* had nothing to do, and has found nothing yet */
