@@ -2,13 +2,18 @@
 
 #include "runtime/extra.h"
 
+static void body_over(lr_pool *p, lr_task *t)
+{
+    if (t->children) lr_family_end(t);
+    lr_pool_finished_elsewhere(p);
+    lr_task_release(t);
+}
+
 /* The body, which ran elsewhere or not at all, is over. */
 void lr_away_over(lr_pool *p, lr_task *t)
 {
     lr_value_clear(&t->args);
-    if (t->children) lr_family_end(t);
-    lr_pool_finished_elsewhere(p);
-    lr_task_release(t);
+    body_over(p, t);
 }
 
 static bool may_go(const lr_pool *p, const lr_task *t)
@@ -83,10 +88,11 @@ size_t lr_away_take(lr_pool *p, lr_task **out, size_t max)
     return count;
 }
 
-void lr_away_end(lr_pool *p, lr_task *t, lr_task_state state, lr_value *result)
+void lr_away_end(lr_pool *p, lr_task *t, lr_task_state state, lr_value *result, bool keeps_args)
 {
     lr_pool_end(t, state, result);
-    lr_away_over(p, t);
+    if (!keeps_args) lr_value_clear(&t->args);
+    body_over(p, t);
 }
 
 bool lr_away_return(lr_pool *p, lr_task *t, uint32_t attempt)

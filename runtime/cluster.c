@@ -4,6 +4,7 @@
 #include "runtime/away.h"
 #include "runtime/exchange.h"
 #include "runtime/extra.h"
+#include "runtime/lineage.h"
 #include "runtime/lending.h"
 #include "sched/mesh.h"
 
@@ -27,6 +28,8 @@ typedef struct link_state {
     lr_mesh_peer *peer; /* NULL: no HERE has come yet */
     bool is_driver, is_broker, said_here;
     int pid;
+    lr_task *returned_by; /* while a result is taken in: the task of this node that it is of, or */
+    lr_origin *origin;    /* where the futures in it come from */
 } link_state;
 
 /* A task here whose end a peer is told. */
@@ -51,7 +54,7 @@ static struct {
     link_state *links[LINKS_MAX];
     unsigned link_count;
     lr_builder values, extras;
-    bool started;
+    bool started, closing;
     uint64_t expect_until_ns; /* 0: nobody is expected any more */
     uint64_t give_ns;         /* from when on what lies here may be given away; 0: nothing has lain here */
     bool give_waits;          /* somebody would take it */
@@ -210,12 +213,13 @@ static void run_here(void *user, const lr_crossing *c)
 static void fail(void *user, const lr_crossing *c, lr_err code, const char *why)
 {
     (void)user;
-    lr_task *t = c->task.runtime;
     if (c->kind == LR_CROSSING_BORROW) {
-        lr_pool_fail(t, code, why, NULL);
-        lr_task_release(t);
-    } else if (still_wanted(t)) {
-        lr_away_fail(cluster.pool, t, code, why);
+        lr_stand_in *s = c->task.runtime;
+        if (code == LR_ERR_NODE_DIED && !cluster.closing && lr_lineage_orphan(s)) return;
+        lr_pool_fail(s->t, code, why, NULL);
+        lr_stand_in_free(s);
+    } else if (still_wanted(c->task.runtime)) {
+        lr_away_fail(cluster.pool, c->task.runtime, code, why);
     }
 }
 
@@ -273,8 +277,8 @@ static void forget(void *user, const lr_crossing *c)
     case LR_CROSSING_SEEKING:
         if (still_wanted(c->task.runtime)) lr_away_fail(cluster.pool, c->task.runtime, LR_ERR_CANCELLED, "");
         return;
-    case LR_CROSSING_LOAN:
-    case LR_CROSSING_BORROW: lr_task_release(c->task.runtime); return;
+    case LR_CROSSING_LOAN: lr_task_release(c->task.runtime); return;
+    case LR_CROSSING_BORROW: lr_stand_in_free(c->task.runtime); return;
     case LR_CROSSING_AWAY:
     case LR_CROSSING_LOST: return; /* its end has taken the count */
     }
@@ -288,20 +292,29 @@ static void lend(void *user, lr_task *t)
     if (lr_mesh_lend(&cluster.mesh, l->peer, t->id, t)) lr_task_retain(t);
 }
 
+/* What came in a result is made again by the task that returned it, should its node be lost. */
+static lr_origin *origin_of(link_state *l)
+{
+    if (!l->origin && l->returned_by) l->origin = lr_origin_new(l->returned_by);
+    return l->origin;
+}
+
 static lr_task *borrow(void *user, lr_id id)
 {
     link_state *l = user;
-    lr_task *t = lr_mesh_borrowed(&cluster.mesh, l->peer, id);
-    if (t) {
-        lr_task_retain(t);
-        return t;
+    lr_stand_in *s = lr_mesh_borrowed(&cluster.mesh, l->peer, id);
+    if (s) {
+        lr_task_retain(s->t);
+        return s->t;
     }
-    t = lr_task_new_elsewhere(id);
+    lr_task *t = lr_task_new_elsewhere(id);
     if (!t) return NULL;
+    s = lr_stand_in_new(t, origin_of(l));
     lr_task_retain(t);
-    if (lr_mesh_borrow(&cluster.mesh, l->peer, id, t)) return t;
+    if (s && lr_mesh_borrow(&cluster.mesh, l->peer, id, s)) return t;
     lr_task_release(t);
-    lr_task_release(t);
+    if (s) lr_stand_in_free(s);
+    if (!s) lr_task_release(t);
     return NULL;
 }
 
@@ -347,25 +360,47 @@ static void take_task(link_state *l, const lr_message *m)
     lr_pool_submit(NULL, t);
 }
 
-static void take_result(link_state *l, const lr_message *m)
+/* Of a future that was lent to this node. */
+static void take_lent_result(link_state *l, lr_crossing *c, const lr_message *m, bool sound)
 {
     char text[300];
     lr_value value;
+    lr_stand_in *s = c->task.runtime;
+    l->origin = s->origin;
+    bool whole = sound && lr_exchange_in(&l->exchange, m->result.value, &value, text, sizeof text);
+    l->origin = NULL;
+    if (whole)
+        lr_pool_end(s->t, (lr_task_state)m->result.state, &value);
+    else
+        lr_pool_fail(s->t, LR_ERR_OBJECT_LOST, "a value on another node could not be taken in", NULL);
+}
+
+static void take_away_result(link_state *l, lr_crossing *c, const lr_message *m, bool sound)
+{
+    char text[300];
+    lr_value value;
+    lr_task *t = c->task.runtime;
+    l->returned_by = t;
+    bool whole = sound && lr_exchange_in(&l->exchange, m->result.value, &value, text, sizeof text);
+    lr_origin *o = l->origin;
+    l->origin = NULL;
+    l->returned_by = NULL;
+    if (whole)
+        lr_away_end(cluster.pool, t, (lr_task_state)m->result.state, &value, lr_origin_keeps(o, t));
+    else
+        lr_away_fail(cluster.pool, t, LR_ERR_ERROR, "its result could not be taken in from the node that ran it");
+    lr_origin_release(o);
+}
+
+static void take_result(link_state *l, const lr_message *m)
+{
     lr_crossing *c = lr_mesh_result(&cluster.mesh, l->peer, m->result.task, (uint32_t)m->result.attempt);
     if (!c) return;
-    lr_task *t = c->task.runtime;
-    lr_task_state state = (lr_task_state)m->result.state;
-    bool whole = m->result.state >= LR_TASK_READY && m->result.state <= LR_TASK_CANCELLED &&
-                 lr_exchange_in(&l->exchange, m->result.value, &value, text, sizeof text);
-    bool away = c->kind == LR_CROSSING_AWAY;
-    if (away && whole)
-        lr_away_end(cluster.pool, t, state, &value);
-    else if (away)
-        lr_away_fail(cluster.pool, t, LR_ERR_ERROR, "its result could not be taken in from the node that ran it");
-    else if (whole)
-        lr_pool_end(t, state, &value);
+    bool sound = m->result.state >= LR_TASK_READY && m->result.state <= LR_TASK_CANCELLED;
+    if (c->kind == LR_CROSSING_AWAY)
+        take_away_result(l, c, m, sound);
     else
-        lr_pool_fail(t, LR_ERR_OBJECT_LOST, "a value on another node could not be taken in", NULL);
+        take_lent_result(l, c, m, sound);
     lr_mesh_over(&cluster.mesh, c);
 }
 
@@ -656,7 +691,9 @@ static void tell_idle(uint64_t now_ns)
 static void look_cancelled(void *user, lr_mesh_peer *peer, lr_crossing *c)
 {
     (void)user;
-    if (lr_pool_cancelled(cluster.pool, c->task.runtime)) lr_mesh_cancelled(&cluster.mesh, peer, c->task.id);
+    const lr_stand_in *s = c->task.runtime;
+    lr_task *t = c->kind == LR_CROSSING_BORROW ? s->t : c->task.runtime;
+    if (lr_pool_cancelled(cluster.pool, t)) lr_mesh_cancelled(&cluster.mesh, peer, c->task.id);
 }
 
 /* Tasks that are away, or borrowed, and were cancelled here. */
@@ -666,6 +703,7 @@ static void tell_cancelled(void)
     if (epoch == cluster.epoch_seen) return;
     cluster.epoch_seen = epoch;
     lr_mesh_each_away(&cluster.mesh, look_cancelled, NULL);
+    lr_lineage_cancelled();
 }
 
 static void tell_free(const lr_resources *free)
@@ -694,6 +732,7 @@ void lr_cluster_turn(const lr_resources *free)
     lr_mesh_now(&cluster.mesh, now_ns);
     lr_transport_turn(cluster.transport);
     lr_lending_turn();
+    lr_lineage_turn();
     tell_ended();
     tell_cancelled();
     send_lines();
@@ -846,6 +885,7 @@ const char *lr_cluster_address(void) { return lr_transport_address(cluster.trans
 void lr_cluster_start(void)
 {
     cluster.started = true;
+    lr_lineage_open(cluster.pool, cluster.config.job, cluster.config.names, cluster.config.ring);
     cluster.pool->work_is_wanted = work_is_wanted;
     cluster.pool->work_is_left = work_is_left;
     atomic_store(&cluster.idle, true);
@@ -855,6 +895,8 @@ void lr_cluster_close(void)
 {
     if (!cluster.transport) return;
     lr_lending_close();
+    cluster.closing = true;
+    lr_lineage_close();
     lr_mesh_fini(&cluster.mesh);
     lr_transport_close(cluster.transport, CLOSE_NS);
     cluster.transport = NULL;
