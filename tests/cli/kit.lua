@@ -119,6 +119,8 @@ end
 function Process:out() return read(self.files .. ".out") or "" end
 function Process:err() return read(self.files .. ".err") or "" end
 
+function Process:ended() return read(self.files .. ".status") ~= nil end
+
 ---Wait until standard output holds `text`.
 function Process:says(text)
   kit.eventually(function()
@@ -166,9 +168,14 @@ function kit.refused(what, line)
   check.eq(r.status, 1, "exit status")
 end
 
-function kit.done()
+---End what is still running, remove the folder.
+function kit.clean()
   for process in pairs(running) do process:signal(9) end
   os.execute("rm -rf " .. kit.quote(folder))
+end
+
+function kit.done()
+  kit.clean()
   check.done()
 end
 

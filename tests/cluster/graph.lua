@@ -21,6 +21,14 @@ end
 
 local function mix(v, w) return (v * 31 + w) % MOD end
 
+-- A failure that no graph makes by itself is told: what it comes to is some other number, far away.
+local EXPECTED = { error = true, timeout = true, cancelled = true }
+local function look_at(e)
+  if EXPECTED[e.code] then return end
+  io.stderr:write(("graph: a task failed with %s: %s (in %s)\n"):format(tostring(e.code), tostring(e.message),
+    tostring(e.function_name)))
+end
+
 -- Numbers, strings, tables, tensors ({ tensor = }) and futures; a future that failed counts as 7.
 local function digest(v)
   local kind = type(v)
@@ -39,6 +47,7 @@ local function digest(v)
   end
   if kind == "userdata" or v.pget then
     local ok, value = v:pget()
+    if not ok then look_at(value) end
     return ok and mix(11, digest(value)) or 7
   end
   local keys, d = {}, 1
@@ -93,6 +102,7 @@ function graph.make(lr, options)
     local d = kind
     for i = 1, #list do
       local ok, v = list[i]:pget()
+      if not ok then look_at(v) end
       d = mix(d, ok and digest(v) or 13)
     end
     return d
@@ -215,6 +225,7 @@ function graph.make(lr, options)
   local function came_to(f, code)
     local ok, v = f:pget()
     if ok then return digest(v) end
+    look_at(v)
     return code and v.code or 7, v
   end
 

@@ -6,7 +6,8 @@
 --   --seed N      of the first; the next has the next number (default: by the clock)
 --   --crash       in every second graph a task crashes the node process that runs it first
 --   --retries N   of every task (default: luarun's own)
---   --say         a line for each round as it begins
+--   --say         a line for each round as it begins; before the last line one with the file descriptors and shared
+--                 mappings of this process after the second round and at the end
 --
 -- The last line is "N graphs, N games: all equal" with status 0; a failure says the seed that repeats it, status 1.
 
@@ -53,17 +54,37 @@ local function compare(number, crash)
   end
 end
 
+local function lines_of(command)
+  local pipe = io.popen(command)
+  local text = pipe:read("*a")
+  pipe:close()
+  return tonumber(text) or -1
+end
+
+-- File descriptors, and mappings of memory that is a file's without a name.
+local function held()
+  local pid = io.open("/proc/self/stat"):read("*n")
+  return lines_of(("ls /proc/%d/fd | wc -l"):format(pid)), lines_of(("grep -c memfd: /proc/%d/maps"):format(pid))
+end
+
 local start, graphs, games = lr.now(), 0, 0
+local fds, maps
 while rounds and graphs < rounds or not rounds and lr.now() - start < options.seconds do
   local number = seed + graphs
   if options.say then print("round " .. number) io.stdout:flush() end
   local ok, why = pcall(compare, number, options.crash and number % 2 == 0)
   if not ok then wrong(number, tostring(why)) end
   graphs = graphs + 1
+  if graphs == 2 and options.say then fds, maps = held() end
   if graphs % 5 == 0 then
     local moves, wanted = ours.play(number), theirs.play(number)
     if moves ~= wanted then wrong(number, ("the game went %s, serially %s"):format(moves, wanted)) end
     games = games + 1
   end
+end
+if options.say then
+  collectgarbage()
+  collectgarbage()
+  print("held", fds, maps, held())
 end
 print(("%d graphs, %d games: all equal"):format(graphs, games))
