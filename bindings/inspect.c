@@ -175,7 +175,7 @@ static int core_nodes(lua_State *L)
 {
     read_options(L, "nodes", false);
     if (lr_session_config()->joins)
-        return luaL_error(L, "nodes: those of a joined cluster are not in this version (%s); see luarun list nodes",
+        return luaL_error(L, "nodes: those of a joined cluster are not in this version (%s)",
                           LR_VERSION);
     lr_here here;
     int pids[LR_CHILDREN_MAX];

@@ -216,12 +216,26 @@ bool lr_member_join(const char *address, char text[LR_MEMBER_TEXT])
     return false;
 }
 
-bool lr_member_keeps(const lr_control_request *request)
+static void tell_wall_time(lr_control_request *request, char text[LR_MEMBER_TEXT * 4])
 {
-    if (!member.control) return false;
-    bool of_node = request->table == LR_CONTROL_TABLE_NODE && request->op == LR_CONTROL_PUT;
+    const char *line = request->value.at, *at = memmem(line, request->value.size_bytes, " at=", 4);
+    size_t size = request->value.size_bytes;
+    if (!at || size > LR_MEMBER_TEXT * 3) return;
+    const char *rest = at + 4;
+    while (rest < line + size && *rest >= '0' && *rest <= '9')
+        rest++;
+    int n = snprintf(text, LR_MEMBER_TEXT * 4, "%.*s at=%llu%.*s", (int)(at - line), line,
+                     (unsigned long long)lr_here_wall_ms() * 1000000, (int)(line + size - rest), rest);
+    request->value = lr_bytes_of(text, (size_t)n);
+}
+
+bool lr_member_passes(lr_control_request *request, char text[LR_MEMBER_TEXT * 4])
+{
+    if (!member.control) return true;
     bool writes = request->op == LR_CONTROL_PUT || request->op == LR_CONTROL_APPEND;
-    return of_node || (request->table == LR_CONTROL_TABLE_JOB && writes);
+    if (request->table == LR_CONTROL_TABLE_NODE || request->table == LR_CONTROL_TABLE_JOB) return !writes;
+    if (request->table == LR_CONTROL_TABLE_ERROR && writes) tell_wall_time(request, text);
+    return true;
 }
 
 /* ---- turns ---------------------------------------------------------------------------------------------- */

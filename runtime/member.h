@@ -34,8 +34,9 @@ unsigned lr_member_nodes(void);
 const char *lr_member_listen(void);
 /* Writes the job's row. False: text says why. */
 LR_MUST_USE bool lr_member_join(const char *address, char text[LR_MEMBER_TEXT]);
-/* Whether the store need not hear this request of the machine's. */
-bool lr_member_keeps(const lr_control_request *request);
+/* A request of the machine's on its way to the store. False: the store need not hear it. The time in a line of the log
+ * of errors becomes the wall clock's, which other processes know; the line then lies in text. */
+bool lr_member_passes(lr_control_request *request, char text[LR_MEMBER_TEXT * 4]);
 bool lr_member_is_open(void);
 /* How a process of this job ended, where its agent has said so: "was killed by signal 9 (Killed)". Blocks for an answer
  * of the store. */

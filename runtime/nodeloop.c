@@ -91,8 +91,10 @@ static void do_timer(const lr_action *a)
 
 static void do_control(const lr_action *a)
 {
-    bool kept = lr_member_keeps(&a->request);
-    if (!kept && lr_control_request_make(loop.control, &a->request) == LR_ERR_NONE) return;
+    char text[LR_MEMBER_TEXT * 4];
+    lr_control_request request = a->request;
+    bool kept = !lr_member_passes(&request, text);
+    if (!kept && lr_control_request_make(loop.control, &request) == LR_ERR_NONE) return;
     lr_control_reply reply = {.token = a->request.token, .op = a->request.op,
                               .status = kept ? LR_CONTROL_STATUS_OK : LR_CONTROL_STATUS_FULL};
     lr_event event = {.kind = LR_EVENT_CONTROL_REPLY, .reply = &reply};

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,6 +22,8 @@
 #define BACKOFF_MAX_NS (2 * LR_NS_PER_S)
 #define LIVED_NS (10 * LR_NS_PER_S)
 #define END_NS (2 * LR_NS_PER_S)
+#define LOG_MAX_BYTES (16 << 20)
+#define LOG_LOOK_NS (60 * LR_NS_PER_S)
 #define CHILDREN_MAX (LR_UP_NODES_MAX + 1)
 
 typedef struct child {
@@ -297,9 +300,18 @@ bool lr_supervisor_start(const lr_supervisor_config *config, char text[LR_SUPERV
     return false;
 }
 
+/* Jobs' words go there, too: it starts anew when it is too long. Everybody appends, so nobody leaves a hole. */
+static void bound_log(void)
+{
+    struct stat s;
+    if (!super.config.log || fstat(STDERR_FILENO, &s) != 0 || !S_ISREG(s.st_mode) || s.st_size < LOG_MAX_BYTES) return;
+    if (ftruncate(STDERR_FILENO, 0) == 0) fputs("luarun: up: the log was cut: it had grown to 16 MB\n", stderr);
+}
+
 void lr_supervisor_run(void)
 {
     while (!super.ends) {
+        bound_log();
         uint64_t now_ns = lr_clock_ns(), next_ns = LR_NEVER;
         for (unsigned i = 0; i < super.count; i++) {
             child *c = &super.all[i];
@@ -309,7 +321,8 @@ void lr_supervisor_run(void)
             if (!c->pid && c->next_ns < next_ns) next_ns = c->next_ns;
         }
         uint64_t wait_ns = next_ns == LR_NEVER ? LR_NEVER : next_ns > now_ns ? next_ns - now_ns : 0;
-        attend(wait_ns == LR_NEVER ? -1 : (int)(wait_ns / MS) + 1);
+        if (wait_ns > LOG_LOOK_NS) wait_ns = LOG_LOOK_NS;
+        attend((int)(wait_ns / MS) + 1);
     }
     end_all(true);
     close(super.signals_fd);

@@ -205,6 +205,50 @@ check.test("a driver that is killed: its job processes end, and all that it had 
   stop(a)
 end)
 
+check.test("a driver that is stopped for longer than its lease is taken for dead, comes back, and ends right", function()
+  local a = server:node()
+  server:has(1, "node")
+  local mark = kit.folder .. "/again"
+  local p = kit.start(driver(([[spread(1) say "ready" while not exists(%q) do lr.sleep(0.001) end say((spread(1)))]])
+    :format(mark)))
+  p:says("ready")
+  p:signal(19)
+  server:has(0, "job")
+  kit.eventually(function() return #redis.children(a.pid) == 0 end, "its process ends")
+  p:signal(18)
+  server:has(1, "job")
+  kit.file("again", "")
+  check.eq(p:wait(), 0, p:err())
+  check.eq(p:out():sub(1, 8), "ready\n1\n")
+  check.ok(p:err():find("luarun: --cluster: this job's row was gone: it was taken for dead", 1, true), p:err())
+  check.eq(server:rows("job"), 0)
+  stop(a)
+end)
+
+check.test("plain luajit joins by LUARUN_CLUSTER and by lr.init", function()
+  local a = server:node()
+  server:has(1, "node")
+  local lua = kit.luarun:match("^(.*)/luarun$") .. "/lua/?.so"
+  local chunk = ("package.cpath = %q .. package.cpath package.path = %q .. package.path "):format(lua .. ";",
+    kit.top .. "/lua/?.lua;" .. kit.top .. "/lua/?/init.lua;")
+  local function lua_run(more, env)
+    return kit.run { program = kit.luajit, "-e", chunk .. more, env = env }
+  end
+  local work = [[local away = 0
+    local home = lr.stats() and lr.remote(function() return 1 end)():get()
+    for i = 1, 3 do away = away + lr.remote(function() return 2 end)():get() end
+    print(home + away)]]
+  local r = lua_run("local lr = require 'luarun' " .. work, { LUARUN_CLUSTER = server.url })
+  check.eq({ r.out, r.err, r.status }, { "7\n", "", 0 })
+  r = lua_run(("local lr = require 'luarun' lr.init { cluster = %q, workers = 0 } "):format(server.url) .. work)
+  check.eq({ r.out, r.err, r.status }, { "7\n", "", 0 })
+  r = lua_run("local lr = require 'luarun' lr.init { cluster = 'unix:///none' } lr.remote(function() end)()")
+  check.eq(r.status, 1)
+  check.ok(r.err:find("--cluster: redis at /none: No such file or directory", 1, true), r.err)
+  check.eq(server:rows("job"), 0)
+  stop(a)
+end)
+
 check.test("many short jobs leave nothing: no row, no process, no segment", function()
   local shm = kit.shell("ls /dev/shm")
   local a = server:node()

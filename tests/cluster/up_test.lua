@@ -96,6 +96,51 @@ test("up, status, list, a script, down: everything is there, and then nothing", 
   check.eq(kit.shell("ls /dev/shm"), shm)
 end)
 
+test("a job goes on when its cluster is taken down; --watch shows a screen again and again", function()
+  local url = url_of(good("up", "--workers", "1"))
+  local mark = kit.folder .. "/down"
+  local p = kit.start { env = env, "--workers", "1", "--cluster", url, "-e", ([[
+    local lr = require "luarun"
+    local square = lr.remote(function(i) local t = lr.now() + 0.01 while lr.now() < t do end return i * i end)
+    local list, sum = {}, 0
+    for i = 1, 50 do list[i] = square(i) end
+    print "going" io.stdout:flush()
+    while not io.open(%q) do lr.sleep(0.001) end
+    for i = 1, 50 do list[50 + i] = square(i) end
+    for i = 1, 100 do sum = sum + list[i]:get() end
+    print(sum)]]):format(mark) }
+  p:says("going")
+  local watch = kit.start { env = env, "status", "--watch" }
+  kit.eventually(function() return select(2, watch:out():gsub("\njobs 1 ", "")) >= 2 end, "two screens")
+  watch:signal(2)
+  check.ok(watch:wait() ~= 0)
+  good("down")
+  kit.file("down", "")
+  check.eq(p:wait(), 0, p:err())
+  check.eq(p:out(), "going\n85850\n")
+  check.ok(p:err():find("luarun: %-%-cluster: redis at [^\n]+\n"), p:err())
+  no_files()
+end)
+
+test("an error that nobody looked at is listed, with its time", function()
+  local url = url_of(good("up"))
+  local p = kit.start { env = env, "--cluster", url, "-e", [[local lr = require "luarun"
+    local f = lr.remote(function() error("boom", 0) end)()
+    lr.wait { f }
+    f = nil
+    while true do collectgarbage() lr.sleep(0.01) end]] }
+  local line
+  kit.eventually(function()
+    line = good("list", "errors")
+    return line:find("boom", 1, true)
+  end, "it is listed")
+  p:signal(2)
+  p:wait()
+  check.ok(line:find("\n1 +%d+%.%d s ago +%x+ +error +[^\n]*boom\n"), line)
+  check.ok(good("list", "errors", "--json", "code=error"):find('"message":"[^"]*boom"'))
+  check.eq(good("list", "functions", "--json"), "[]\n")
+end)
+
 test("the secret is on no command line and not in Redis; LUARUN_CLUSTER names the cluster", function()
   local url = url_of(good("up"))
   local secret = kit.read(STATE .. "/luarun/default/secret"):match("%x+")
