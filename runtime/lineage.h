@@ -2,8 +2,8 @@
  *
  * A task T of this node ran on P and returned a future of its child C, which lies or runs on P. Here a stand-in waits
  * for C's end. When P is lost, nobody else knows C; but T's arguments are still here (its origin keeps them), and T run
- * again makes the same child with the same id. So T is run again, wherever that may be, as another attempt whose own result
- * nobody looks at (the first one stands): what it returns is searched for the futures that were lost, and each
+ * again makes the same child with the same id. So T is run again, wherever that may be, as another attempt whose own
+ * result nobody looks at (the first one stands): what it returns is searched for the futures that were lost, and each
  * stand-in ends as its task does. The search goes on into the values of futures that it finds, for a lost one may have
  * come in one of those: they have the same origin.
  *

@@ -1,0 +1,85 @@
+-- hosts: machines for tests, made of network namespaces: each has an address, a loopback and a link of its own, which can
+-- be cut and mended. Host 1 carries the bridge that the others hang on.
+--
+-- What is made has this process's id in its name. It is removed by hosts.remove(), by a watcher when this process dies, and
+-- what others have left (their process is gone) at the start. hosts.make says why where the machine does not let it.
+
+local kit = require "kit"
+
+local hosts = {}
+
+local ID = kit.read("/proc/self/stat"):match("^%d+")
+
+local function sh(command)
+  local status = os.execute(("{ %s; } >%s/sh.log 2>&1"):format(command, kit.folder))
+  return status == 0, kit.read(kit.folder .. "/sh.log")
+end
+
+local function must(command)
+  local ok, why = sh(command)
+  if not ok then error(command .. ": " .. why, 2) end
+end
+
+local REMOVE = [[
+for name in $(ip netns list 2>/dev/null | grep -oE '^lr%sh[0-9]+'); do
+  for pid in $(ip netns pids "$name"); do kill -9 "$pid"; done
+  ip netns del "$name"
+done]]
+
+local function sweep()
+  for id in kit.shell("ip netns list 2>/dev/null"):gmatch("%f[%w]lr(%d+)h%d+") do
+    if not kit.read("/proc/" .. id .. "/stat") then sh(REMOVE:format(id)) end
+  end
+end
+
+-- It is in a session of its own: what ends this process's group does not end it.
+local function watch()
+  kit.file("watch", ("while kill -0 %s; do sleep 0.5; done\n"):format(ID) .. REMOVE:format(ID))
+  os.execute(("setsid sh -c 'cp %s/watch /tmp/lr-watch-%s; sh /tmp/lr-watch-%s; rm /tmp/lr-watch-%s' </dev/null >/dev/null 2>&1 &")
+    :format(kit.folder, ID, ID, ID))
+end
+
+function hosts.name(i) return "lr" .. ID .. "h" .. i end
+function hosts.address(i) return "10.78.0." .. i end
+
+---Make so many. Returns nil and the reason where that cannot be.
+function hosts.make(count)
+  if os.execute("command -v ip >/dev/null") ~= 0 then return nil, "ip is not installed (iproute2)" end
+  sweep()
+  local ok, why = sh("ip netns add " .. hosts.name(1))
+  if not ok then return nil, (why:gsub("\n.*", "")) end
+  watch()
+  local first = hosts.name(1)
+  ok, why = sh(("ip -n %s link set lo up && ip -n %s link add br0 type bridge && ip -n %s addr add %s/24 dev br0 && "
+    .. "ip -n %s link set br0 up"):format(first, first, first, hosts.address(1), first))
+  for i = 2, ok and count or 1 do
+    local name = hosts.name(i)
+    ok, why = sh(("ip netns add %s && ip -n %s link set lo up && ip link add v%d netns %s type veth peer name eth0 netns %s && "
+      .. "ip -n %s link set v%d master br0 up && ip -n %s addr add %s/24 dev eth0 && ip -n %s link set eth0 up")
+      :format(name, name, i, first, name, first, i, name, hosts.address(i), name))
+    if not ok then break end
+  end
+  if ok then return true end
+  hosts.remove()
+  return nil, (why:gsub("\n.*", ""))
+end
+
+function hosts.remove() sh(REMOVE:format(ID)) end
+
+function hosts.cut(i) must(("ip -n %s link set eth0 down"):format(hosts.name(i))) end
+function hosts.mend(i) must(("ip -n %s link set eth0 up"):format(hosts.name(i))) end
+
+---Delay what a host sends by so many milliseconds. False: the kernel has no netem.
+function hosts.delay(i, ms)
+  return (sh(("tc -n %s qdisc replace dev eth0 root netem delay %dms"):format(hosts.name(i), ms)))
+end
+
+---What kit.run and kit.start want, on that host.
+function hosts.on(i, words)
+  local all = { program = "/usr/bin/env", "ip", "netns", "exec", hosts.name(i), words.program or kit.luarun, env = words.env,
+    seconds = words.seconds }
+  for _, word in ipairs(words) do all[#all + 1] = word end
+  return all
+end
+
+return hosts

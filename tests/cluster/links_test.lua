@@ -1,0 +1,133 @@
+-- links_test.lua - four hosts (network namespaces), a node on each of three: random graphs while links are cut and late.
+--
+-- Redis and most drivers are on host 1. Skipped, with the reason, where the machine lets nobody make namespaces.
+
+package.path = "tests/lua/?.lua;tests/cli/?.lua;tests/cluster/?.lua;" .. package.path
+local check = require "check"
+local hosts = require "hosts"
+local kit = require "kit"
+local redis = require "redis"
+
+local made, why = nil, "redis-server is not installed"
+if os.execute("command -v redis-server >/dev/null") == 0 then made, why = hosts.make(5) end
+if not made then
+  check.skip("hosts with links of their own", why)
+  return kit.done()
+end
+
+local GRAPHS = kit.top .. "/tests/cluster/graphs.lua"
+local env = { LUARUN_SECRET = "32 random characters, or more of them" }
+local url = ("redis://:word@%s:7000"):format(hosts.address(1))
+local folder = kit.folder .. "/redis"
+os.execute("mkdir -m 700 " .. folder)
+local server = kit.start(hosts.on(1, { program = "redis-server", kit.file("redis.conf",
+  ("dir %s\nport 7000\nbind %s\nrequirepass word\nsave \"\"\n"):format(folder, hosts.address(1))) }))
+
+local function ask(words)
+  local r = kit.run(hosts.on(1, { program = "redis-cli", "-h", hosts.address(1), "-p", "7000", "-a", "word", "--no-auth-warning",
+    unpack(words) }))
+  return r.out
+end
+
+local function rows(table) return tonumber(ask { "ZCARD", "luarun:{default}:index:" .. table }) or -1 end
+local function has(count, table, seconds)
+  kit.eventually(function() return rows(table) == count end, ("%d rows in %s"):format(count, table), seconds)
+end
+
+local function node(i)
+  return kit.start(hosts.on(i, { "--workers", "1", "node", "--cluster", url, env = env }))
+end
+
+-- Graphs from one host: { rounds or seconds, seed, on = 1 }.
+local function graphs(what)
+  return kit.start(hosts.on(what.on or 1, { "--workers", what.workers or "1", "--cluster", url, GRAPHS, "--say",
+    what.rounds and "--rounds" or "--seconds", tostring(what.rounds or what.seconds), "--seed", tostring(what.seed), env = env }))
+end
+
+local function equal(p, seconds)
+  local ok, status = pcall(p.wait, p, seconds or 60)
+  check.ok(ok, "it hangs: " .. p:out():sub(-200) .. p:err():sub(-1500))
+  check.eq({ status, p:out():match(": all equal\n$") }, { 0, ": all equal\n" }, p:out():sub(-300) .. p:err():sub(-1500))
+end
+
+-- Its child processes, those of `ip netns exec` being the program itself.
+local function jobs_of(agent) return #redis.children(agent.pid) end
+
+kit.eventually(function() return ask { "PING" } == "PONG\n" end, "redis answers")
+local nodes = { node(2), node(3), node(4) }
+has(3, "node")
+
+check.test("random graphs over four hosts; nothing is left in Redis or on the nodes", function()
+  equal(graphs { rounds = 20, seed = 10 })
+  has(0, "job")
+  for _, agent in ipairs(nodes) do
+    kit.eventually(function() return jobs_of(agent) == 0 end, "its job process ends")
+  end
+end)
+
+check.test("two jobs at once, from two hosts", function()
+  local a, b = graphs { rounds = 15, seed = 20 }, graphs { rounds = 15, seed = 40, on = 5, workers = "0" }
+  equal(a)
+  equal(b)
+end)
+
+check.test("a link is cut while graphs run: their results are right; it comes back, and its node does", function()
+  local p = graphs { seconds = 6, seed = 60 }
+  p:says("round 62")
+  kit.eventually(function() return jobs_of(nodes[2]) == 1 end, "host 3 works for the job")
+  hosts.cut(3)
+  has(2, "node")
+  equal(p, 90)
+  hosts.mend(3)
+  has(3, "node")
+end)
+
+check.test("a node that joins late gets work, with random graphs on their way", function()
+  local p = graphs { seconds = 5, seed = 80 }
+  p:says("round 81")
+  local late = node(5)
+  has(4, "node")
+  kit.eventually(function() return jobs_of(late) == 1 end, "it has a process for the job")
+  equal(p)
+  late:signal(15)
+  check.eq(late:wait(), 0, late:err())
+  has(3, "node")
+end)
+
+check.test("the driver is killed: every node frees all that it had for it, and its row goes", function()
+  local p = graphs { seconds = 60, seed = 100 }
+  p:says("round 101")
+  kit.eventually(function() return jobs_of(nodes[1]) + jobs_of(nodes[2]) + jobs_of(nodes[3]) == 3 end, "all work for it")
+  p:signal(9)
+  for _, agent in ipairs(nodes) do
+    kit.eventually(function() return jobs_of(agent) == 0 end, "its job process ends")
+  end
+  has(0, "job")
+end)
+
+check.test("the driver's own link is cut: its nodes give it up", function()
+  local p = graphs { seconds = 60, seed = 120, on = 5 }
+  p:says("round 121")
+  hosts.cut(5)
+  for _, agent in ipairs(nodes) do
+    kit.eventually(function() return jobs_of(agent) == 0 end, "its job process ends", 40)
+  end
+  has(0, "job")
+  p:signal(9)
+  hosts.mend(5)
+end)
+
+if hosts.delay(2, 20) and hosts.delay(3, 20) and hosts.delay(4, 20) then
+  check.test("20 ms of latency", function() equal(graphs { rounds = 10, seed = 140 }, 120) end)
+else
+  check.skip("20 ms of latency", "the kernel has no netem (sch_netem)")
+end
+
+for _, p in ipairs(nodes) do
+  p:signal(15)
+  p:wait()
+end
+server:signal(15)
+server:wait()
+hosts.remove()
+kit.done()
