@@ -1,6 +1,7 @@
 #include "bindings/cli.h"
 
 #include "bindings/commands.h"
+#include "runtime/statedir.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -200,10 +201,21 @@ static lr_cli_next read_options_behind(lr_cli *cli)
     return LR_CLI_RUN;
 }
 
+/* Where the environment names none either: the cluster that luarun up started here. */
+static void take_state(lr_cli *cli)
+{
+    char url[LR_STATE_URL], error[700];
+    bool wanted = !cli->ignore_env && !cli->config.cluster[0] && cli->config.procs == 1;
+    if (wanted && lr_state_url("default", url) && !lr_config_set(&cli->config, "cluster", url, error, sizeof error))
+        lr_cli_complain("%s", error);
+}
+
 /* The console, on a cluster of this process or, as a script would (check_cluster), on the one it joins. */
 static lr_cli_next check_console_command(lr_cli *cli)
 {
     lr_cli_next next = read_options_behind(cli);
+    if (next == LR_CLI_RUN) next = take_environment(cli);
+    if (next == LR_CLI_RUN) take_state(cli);
     cli->console = true;
     cli->script = cli->argc; /* nothing is to be run before it */
     return next;

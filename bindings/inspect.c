@@ -3,6 +3,7 @@
 #include "bindings/handles.h"
 #include "bindings/objects.h"
 #include "bindings/session.h"
+#include "bindings/tables.h"
 #include "runtime/children.h"
 #include "runtime/failures.h"
 #include "runtime/here.h"
@@ -170,13 +171,10 @@ static void push_node(lua_State *L, const char *host, int pid)
     set_number(L, "workers", lr_session_config()->workers);
 }
 
-/* nodes(): this process first, then the node processes of --procs. */
+/* nodes(): this process first, then the node processes of --procs, or the nodes of the cluster it has joined. */
 static int core_nodes(lua_State *L)
 {
     read_options(L, "nodes", false);
-    if (lr_session_config()->joins)
-        return luaL_error(L, "nodes: those of a joined cluster are not in this version (%s)",
-                          LR_VERSION);
     lr_here here;
     int pids[LR_CHILDREN_MAX];
     unsigned others = lr_children_pids(pids);
@@ -192,6 +190,7 @@ static int core_nodes(lua_State *L)
         push_node(L, here.host, pids[i]);
         lua_rawseti(L, -2, (int)i + 2);
     }
+    if (lr_session_config()->joins) others += lr_tables_add_nodes(L, lr_session_config()->cluster);
     return finish_list(L, others + 1, others + 1);
 }
 

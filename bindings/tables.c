@@ -1,6 +1,6 @@
 #include "bindings/tables.h"
 
-#include "runtime/here.h"
+#include "runtime/row.h"
 #include "runtime/statedir.h"
 #include "runtime/tables.h"
 #include "sched/id.h"
@@ -114,6 +114,55 @@ static int tables_delete(lua_State *L)
     if (!lr_tables_delete(t, table, check_key(L, 3, &id), text)) return refuse(L, text);
     lua_pushboolean(L, 1);
     return 1;
+}
+
+/* "cpu=2,gpu=1" as a table. */
+static void push_amounts(lua_State *L, char *text)
+{
+    lua_newtable(L);
+    for (char *one; (one = strsep(&text, ","));) {
+        char *equals = strchr(one, '=');
+        if (!equals) continue;
+        lua_pushlstring(L, one, (size_t)(equals - one));
+        lua_pushnumber(L, strtod(equals + 1, NULL));
+        lua_rawset(L, -3);
+    }
+}
+
+/* Onto the list on the top. A node that has not renewed its row for a lease is late: it may be dead. */
+static void add_node(void *user, const lr_control_row *row)
+{
+    lua_State *L = user;
+    char text[LR_ROW_MAX];
+    uint64_t now_ms = lr_here_wall_ms(), seen_ms = lr_row_number(row->value, "renewed", now_ms);
+    if (lr_row_is_swept(row->value)) return;
+    lua_createtable(L, 0, 6);
+    push_key(L, row->key);
+    lua_setfield(L, -2, "id");
+    lua_pushstring(L, seen_ms + lr_row_number(row->value, "lease", 3000) < now_ms ? "late" : "up");
+    lua_setfield(L, -2, "state");
+    lr_row_field(row->value, "host", text, sizeof text);
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, "host");
+    lua_pushnumber(L, (double)lr_row_number(row->value, "pid", 0));
+    lua_setfield(L, -2, "pid");
+    lua_pushnumber(L, (double)lr_row_number(row->value, "workers", 0));
+    lua_setfield(L, -2, "workers");
+    lr_row_field(row->value, "offers", text, sizeof text);
+    push_amounts(L, text);
+    lua_setfield(L, -2, "resources");
+    lua_rawseti(L, -2, (int)lua_objlen(L, -2) + 1);
+}
+
+unsigned lr_tables_add_nodes(lua_State *L, const char *url)
+{
+    char text[LR_TABLES_TEXT];
+    size_t before = lua_objlen(L, -1);
+    lr_tables *t = lr_tables_open(url, LR_TABLES_WAIT_NS, text);
+    bool ok = t && lr_tables_scan(t, LR_CONTROL_TABLE_NODE, add_node, L, text);
+    if (t) lr_tables_close(t);
+    if (!ok) luaL_error(L, "nodes: %s", text);
+    return (unsigned)(lua_objlen(L, -1) - before);
 }
 
 static int tables_shards(lua_State *L)

@@ -14,5 +14,8 @@ struct lua_State;
 
 /* Makes it known to require, in the program only. */
 void lr_tables_preload(struct lua_State *L);
+/* Appends the nodes of the cluster at a URL to the list on the top: { id, state, host, pid, workers, resources };
+ * returns how many. Raises where the tables cannot be asked. */
+unsigned lr_tables_add_nodes(struct lua_State *L, const char *url);
 
 #endif

@@ -122,6 +122,18 @@ test("a job goes on when its cluster is taken down; --watch shows a screen again
   no_files()
 end)
 
+test("the console takes the cluster that is up here, and lr.nodes() tells of its nodes", function()
+  good("up", "--nodes", "2", "--workers", "1")
+  local r = kit.run { env = env, "console", stdin = "#lr.nodes()\nlr.nodes()[2].resources.cpu\nlr.nodes()[3].state\n" }
+  check.eq(r.status, 0, r.err)
+  check.ok(r.out:find("3\n1\n") and r.out:find("up", 1, true), r.out .. r.err)
+  r = kit.run { env = env, "-E", "console", stdin = "#lr.nodes()\n" }
+  check.ok(r.out:find("1\n"), r.out .. r.err)
+  good("down")
+  r = kit.run { env = env, "console", stdin = "#lr.nodes()\n" }
+  check.ok(r.out:find("1\n"), r.out .. r.err)
+end)
+
 test("an error that nobody looked at is listed, with its time", function()
   local url = url_of(good("up"))
   local p = kit.start { env = env, "--cluster", url, "-e", [[local lr = require "luarun"
