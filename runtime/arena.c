@@ -239,15 +239,16 @@ static lr_extent *highest_warm(void)
     return NULL;
 }
 
-/* The upper part of the highest warm extent: as much as is idle in excess, in no tree. NULL: none. */
+/* The upper part of the highest warm extent, in no tree: from where as much of it is warm as is idle in excess (what is
+ * cold lies at its end, and to give that back again would help nobody). NULL: none. */
 static lr_extent *excess(uint64_t allowed)
 {
     lr_extent *e = arena.idle > allowed ? highest_warm() : NULL;
     if (!e) return NULL;
     uint64_t part = lr_arena_pages(max_u64(arena.idle - allowed, PUNCH_BYTES));
     free_remove(e);
-    if (part >= e->bytes) return e;
-    lr_extent *high = cut(e, e->bytes - part);
+    if (part >= e->warm) return e;
+    lr_extent *high = cut(e, lr_arena_pages(e->warm - part));
     if (!high) return e;
     free_insert(e);
     return high;

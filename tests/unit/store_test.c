@@ -199,6 +199,24 @@ static void test_gives_back(void **state)
     lr_buffer_release(b);
 }
 
+/* What was given back and lies at the end of an extent is not given back again, and again. */
+static void test_gives_back_the_warm_part(void **state)
+{
+    (void)state;
+    assert_int_equal(lr_store_close(), 0);
+    assert_true(lr_store_configure(64 * MB));
+    lr_buffer *hole = make(20 * MB), *keep = make(MB), *first = make(25 * MB), *between = make(MB);
+    lr_buffer_release(hole);
+    lr_buffer *second = make(25 * MB); /* the hole's end becomes cold */
+    lr_buffer_release(first);
+    lr_buffer *third = make(26 * MB); /* more is given back: of what is warm */
+    assert_non_null(third);
+    assert_true(stats().used_bytes + stats().idle_bytes <= stats().capacity_bytes);
+    lr_buffer *all[] = {keep, between, second, third};
+    for (size_t i = 0; i < LR_COUNT(all); i++)
+        lr_buffer_release(all[i]);
+}
+
 static void test_format(void **state)
 {
     (void)state;
@@ -319,6 +337,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_full_of_small, start, end),
         cmocka_unit_test_setup_teardown(test_configure_only_before_use, start, end),
         cmocka_unit_test_setup_teardown(test_gives_back, start, end),
+        cmocka_unit_test_setup_teardown(test_gives_back_the_warm_part, start, end),
         cmocka_unit_test_setup_teardown(test_many_threads, start, end),
         cmocka_unit_test(test_format),
         cmocka_unit_test(test_sites),
