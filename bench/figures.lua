@@ -254,10 +254,24 @@ return {
     contenders = {luarun = "luarun up luarun={luarun} what=redis"}, rounds = {"luarun"}, most_rounds = 3,
     wants = {{name = "commands", ours = "commands", at_most = 2}},
   },
-  absent("objects", "1 GB of objects over tcp", {name = "over nng with 1 MB messages", ours = "n", at_least = 0.8},
-         "large values travel as messages; no chunked transfer yet"),
-  absent("tensor", "100 MB made in one node process, read in another",
-         {name = "read", ours = "n", at_most = 1e-3, unit = "ms"}, "no shared memory between node processes yet"),
+  {
+    id = "cluster_objects", what = "1 GB of objects to another process in chunks over tcp, as to another host", rate = "rate",
+    contenders = {
+      luarun = "LUARUN_SHARE=0 LUARUN_RING=0 " .. CLIENT .. "moved bytes=100000000 count=10",
+      nng = "nng messages bytes=1048576 total=4000000000",
+    },
+    rounds = {"luarun", "nng"},
+    wants = {{name = "over nng with 1 MB messages", ours = "rate", over = {"nng"}, at_least = 0.8}},
+  },
+  {
+    id = "cluster_tensor", what = "100 MB made in one node process, read in another", seconds = "there",
+    contenders = {luarun = CLIENT .. "moved bytes=100000000 count=1"},
+    rounds = {"luarun"},
+    wants = {
+      {name = "read", ours = "there", at_most = 1e-3, unit = "ms"},
+      {name = "copied", ours = "copied", at_most = 10e6, unit = "MB"},
+    },
+  },
   {
     id = "cluster_up", what = "luarun up --nodes 4, until all are registered", seconds = "p50",
     contenders = {luarun = "luarun up luarun={luarun} what=up nodes=4"}, rounds = {"luarun"}, most_rounds = 3,

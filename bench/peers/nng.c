@@ -1,12 +1,14 @@
 /* bench/peers/nng.c - bare nng between two processes, for the figures of a cluster (protocol in work.h).
  *
  *   nng roundtrip n= (2,000) pause= seconds between two (0): 64 bytes there and back over tcp loopback
+ *   nng messages bytes= (1,048,576) total= (4e9): so many bytes one way in such messages between pair0 sockets
  *
  * nng's byte stream with blocking waits: the quickest that nng has (bench/transport.c measures its sockets too). The
  * other process is this program started again, and ends with the connection. */
 #include "bench/peers/work.h"
 
 #include <nng/nng.h>
+#include <nng/protocol/pair0/pair.h>
 #include <nng/supplemental/util/platform.h>
 #include <spawn.h>
 #include <sys/prctl.h>
@@ -121,10 +123,67 @@ static int roundtrip(long n, double pause)
     return status;
 }
 
+/* ---- messages ------------------------------------------------------------------------------------------ */
+
+static void pair_url(char url[64], int pid) { snprintf(url, 64, "tcp://127.0.0.1:%d", 20000 + pid % 20000); }
+
+/* Takes everything; an empty message is answered. */
+static int serve_messages(const char *url)
+{
+    nng_socket s;
+    nng_msg *m;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    must(nng_pair0_open(&s), "pair0");
+    must(nng_listen(s, url, NULL, 0), url);
+    while (nng_recvmsg(s, &m, 0) == 0) {
+        if (nng_msg_len(m) == 0)
+            must(nng_sendmsg(s, m, 0), "send");
+        else
+            nng_msg_free(m);
+    }
+    return 0;
+}
+
+static void send_message(nng_socket s, size_t size_bytes)
+{
+    nng_msg *m;
+    must(nng_msg_alloc(&m, size_bytes), "a message");
+    must(nng_sendmsg(s, m, 0), "send");
+}
+
+static int messages(size_t size_bytes, double total)
+{
+    pid_t pid;
+    char url[64];
+    nng_socket s;
+    nng_msg *m;
+    pair_url(url, getpid());
+    char *arguments[] = {"nng", "serve-messages", url, NULL};
+    must(posix_spawn(&pid, "/proc/self/exe", NULL, NULL, arguments, environ) ? NNG_ESYSERR : 0, "posix_spawn");
+    must(nng_pair0_open(&s), "pair0");
+    for (int i = 0; nng_dial(s, url, NULL, 0) != 0 && i < 500; i++)
+        nng_msleep(10);
+    long count = (long)(total / (double)size_bytes);
+    for (long i = 0; i < count / 10; i++)
+        send_message(s, size_bytes);
+    double begun = bench_now();
+    for (long i = 0; i < count; i++)
+        send_message(s, size_bytes);
+    send_message(s, 0);
+    must(nng_recvmsg(s, &m, 0), "receive");
+    int status = bench_rate("messages", (double)count * (double)size_bytes, bench_now() - begun);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    return status;
+}
+
 int main(int argc, char **argv)
 {
     const char *workload = argc > 1 ? argv[1] : "";
     if (strcmp(workload, "serve") == 0) return serve();
+    if (strcmp(workload, "serve-messages") == 0 && argc > 2) return serve_messages(argv[2]);
+    if (strcmp(workload, "messages") == 0)
+        return messages((size_t)bench_number(argc, argv, "bytes", 1 << 20), bench_number(argc, argv, "total", 4e9));
     if (strcmp(workload, "roundtrip") == 0)
         return roundtrip((long)bench_number(argc, argv, "n", 2000), bench_number(argc, argv, "pause", 0));
     return bench_cannot("nng", workload);
