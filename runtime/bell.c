@@ -92,15 +92,16 @@ void lr_bell_leave(lr_bell *b)
 
 void lr_bell_sit(lr_bell *b, uint32_t seen)
 {
-    uint64_t until_ns = atomic_load(&b->deadline_ns);
-    if (until_ns != LR_NEVER && until_ns <= lr_clock_ns()) { /* whoever leads turns late */
-        until_ns = lr_clock_ns() + LATE_NS;
-        lr_bell_ring(b->page);
+    uint64_t deadline_ns = atomic_load(&b->deadline_ns), until_ns = deadline_ns, now_ns = lr_clock_ns();
+    if (deadline_ns <= now_ns) {
+        if (!atomic_load(&b->led)) return;
+        until_ns = now_ns + LATE_NS;
+        lr_bell_ring(b->page); /* whoever leads turns late */
         seen = lr_bell_seen(b); /* the ring may have been for the seat */
         if (!atomic_load(&b->led)) return;
     }
     atomic_store(&b->seated_ns, until_ns);
-    if (atomic_load(&b->deadline_ns) >= until_ns) wait_on(&b->page->seat, seen, until_ns);
+    if (atomic_load(&b->deadline_ns) == deadline_ns) wait_on(&b->page->seat, seen, until_ns);
     atomic_store(&b->seated_ns, 0);
 }
 

@@ -34,6 +34,7 @@ typedef struct lr_bell {
     lr_share share;      /* where page lies; share.fd < 0: in own, seen by this process alone */
     lr_bell_page own;
     _Atomic bool led;
+    _Atomic bool near;             /* some peer rings it itself: what is waited for may come in microseconds */
     _Atomic(const void *) sleeper; /* the leader that sleeps, by the address of anything of its */
     _Atomic uint64_t deadline_ns;  /* the loop's: when to turn though nobody rings; set by turns */
     _Atomic uint64_t seated_ns;    /* until when the seat's sleeper means to; 0: it is up */

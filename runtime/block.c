@@ -169,7 +169,9 @@ static void sleep_leading(lr_worker *w, uint64_t until)
 static void sleep_for(lr_worker *w, lr_park *p, uint64_t look_ns)
 {
     uint64_t began = lr_clock_ns(), until = w->timer_count ? w->timers[0]->deadline_ns : look_ns;
-    bool leads = lr_pool_lead(w), others_busy = w->pool->worker_count > 0 && !lr_pool_any_asleep(w->pool);
+    bool leads = lr_pool_lead(w), others_busy = !lr_pool_any_asleep(w->pool);
+    if (others_busy && w->pool->worker_count == 0 && leads) /* it waits for another process */
+        others_busy = !atomic_load_explicit(&w->pool->bell->near, memory_order_relaxed);
     if (leads) lr_pool_heed(w->pool);
     if (w->long_waits < SPIN_PATIENCE) spin_for(w, p, leads, began + (others_busy ? BUSY_SPIN_NS : BLOCK_SPIN_NS));
     if (!is_called(w)) {
@@ -179,6 +181,7 @@ static void sleep_for(lr_worker *w, lr_park *p, uint64_t look_ns)
             lr_bed_sleep(&w->bed, until);
     }
     if (leads) lr_pool_leave(w);
+    if (leads && !is_called(w)) return; /* it was woken as the leader: that says nothing of its own wait */
     if (lr_clock_ns() - began < 2 * (uint64_t)BLOCK_SPIN_NS)
         w->long_waits = 0;
     else if (w->long_waits < SPIN_PATIENCE)

@@ -15,7 +15,7 @@
 #define LINKS_MAX 1024
 #define BROKERS 3           /* nodes that carry the role, the driver among them */
 #define IDLE_LESS_NS 1000000 /* that this node is busy again is told at most so often */
-#define GIVE_NS 200000       /* a worker here that is to be woken, or about to end something, comes sooner */
+#define GIVE_NS 50000        /* a worker here that is about to end something comes sooner */
 #define CLOSE_NS 200000000
 #define OFFERS_TEXT 1024
 
@@ -161,7 +161,7 @@ static size_t count_left(void *user)
     (void)user;
     atomic_store(&cluster.pool->others_hungry, true); /* first: what is pushed from now on rings */
     size_t count = lr_away_count(cluster.pool);
-    if (cluster.pool->worker_count == 0) return count;
+    if (!lr_pool_frees_soon(cluster.pool, GIVE_NS)) return count;
     uint64_t now_ns = lr_clock_ns();
     if (count == 0)
         cluster.give_ns = 0;

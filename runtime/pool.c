@@ -401,6 +401,8 @@ void lr_pool_run(lr_worker *w, lr_task *t)
         return;
     }
     bump(&w->started);
+    atomic_store_explicit(&w->lasts_ns, t->fn ? atomic_load_explicit(&t->fn->mean_ns, memory_order_relaxed) : 0,
+                          memory_order_relaxed);
     if (atomic_load_explicit(&w->pool->cancel_epoch, memory_order_relaxed) && lr_pool_cancelled(w->pool, t)) {
         body_over(w, t);
         lr_task_release(t);
@@ -554,6 +556,7 @@ static inline void found(lr_worker *w)
 {
     if (!w->looking) return;
     w->looking = false;
+    atomic_store_explicit(&w->lasts_ns, 0, memory_order_relaxed);
     atomic_fetch_sub(&w->pool->looking, 1);
     if (work_visible(w->pool)) wake_one(w->pool);
 }
@@ -793,6 +796,13 @@ void lr_pool_fini(lr_pool *p)
 }
 
 /* ---- counts ------------------------------------------------------------------------------------- */
+
+bool lr_pool_frees_soon(const lr_pool *p, uint64_t ns)
+{
+    for (unsigned i = 1; i <= p->worker_count; i++)
+        if (atomic_load_explicit(&p->workers[i].lasts_ns, memory_order_relaxed) <= ns) return true;
+    return false;
+}
 
 lr_pool_counts lr_pool_count(lr_pool *p)
 {

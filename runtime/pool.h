@@ -76,6 +76,7 @@ typedef struct lr_worker {
     _Alignas(64) _Atomic uint64_t submitted;
     _Atomic uint64_t started, finished;
     _Atomic uint64_t work_ns, sleep_ns, steals;
+    _Atomic uint64_t lasts_ns; /* what tasks of the function that it runs, or last ran, take; 0: unknown */
     /* written by others */
     _Alignas(64) _Atomic(lr_park *) inbox;
     _Atomic bool look_at_parked; /* a cancel happened, or: */
@@ -273,6 +274,8 @@ typedef struct lr_pool_counts {
     uint64_t submitted, started, finished, steals;
 } lr_pool_counts;
 lr_pool_counts lr_pool_count(lr_pool *p);
+/* Whether a worker may be done within ns with what it runs, or has nothing to do: a guess. */
+bool lr_pool_frees_soon(const lr_pool *p, uint64_t ns);
 /* Whether a worker sleeps: a moment's truth. */
 bool lr_pool_any_asleep(lr_pool *p);
 /* True when the number of tasks submitted and not started is at the limit. Cheap far from it. */

@@ -539,12 +539,15 @@ static void empty_graves(lr_transport *t)
 /* No thread of nng's reads the rings. */
 static void look_into_rings(lr_transport *t)
 {
+    bool near = false;
     for (lr_link *l = lr_list_first(&t->peers); l; l = lr_list_next(&t->peers, l)) {
         lr_peer *p = peer_of(l);
         bool looks = p->state == UP ? lr_stream_ring_has(p->stream)
                                     : p->state == LEAVING && lr_stream_has_ring(p->stream);
         if (looks) make_ready(p);
+        near |= p->state == UP && lr_stream_has_ring(p->stream);
     }
+    if (t->config.bell) atomic_store_explicit(&t->config.bell->near, near, memory_order_relaxed);
 }
 
 /* In the order in which they became ready; the graves are emptied later, so each is still there. */
