@@ -32,10 +32,6 @@ end
 -- Between node processes: nothing runs in the script's own process there, so that every task goes to the other one.
 local CLIENT = "luarun --procs 2 --workers 0 "
 
-local function absent(id, what, want, why)
-  return {id = "cluster_" .. id, what = what, absent = why, contenders = {}, rounds = {}, wants = {want}}
-end
-
 return {
   {
     id = "nested", what = "fib(27), a task for every call", rate = "rate",
@@ -282,6 +278,12 @@ return {
     contenders = {luarun = "luarun up luarun={luarun} what=join"}, rounds = {"luarun"}, most_rounds = 3,
     wants = {{name = "p50", ours = "p50", at_most = 0.3, unit = "ms"}},
   },
-  absent("console", "console: key to echo, both processors busy",
-         {name = "p99", ours = "n", at_most = 50e-3, unit = "ms"}, "no console yet"),
+  {
+    id = "cluster_console", what = "console: from a key to its echo, all processors busy", seconds = "p99",
+    contenders = {luarun = "luarun console luarun={luarun} keys=400"}, rounds = {"luarun"}, most_rounds = 3,
+    wants = {
+      {name = "p99, ms", ours = "p99", at_most = 50},
+      {name = "p99 over p50 of an idle one, ms", ours = "over_idle"},
+    },
+  },
 }
