@@ -663,25 +663,11 @@ static void send_lines(void)
     }
 }
 
-static unsigned sleeping_workers(void)
-{
-    unsigned count = 0;
-    for (unsigned i = 0; i <= cluster.pool->worker_count / 64; i++)
-        count += (unsigned)__builtin_popcountll(atomic_load(&cluster.pool->asleep[i]));
-    return count;
-}
-
-/* One looks around before it sleeps. */
-static unsigned idle_workers(void)
-{
-    return sleeping_workers() + (atomic_load(&cluster.pool->spinning) > 0);
-}
-
 /* More room is told when a worker has found nothing to do; less, now and then. */
 static void tell_idle(uint64_t now_ns)
 {
     bool idle = atomic_exchange(&cluster.idle, false);
-    unsigned looking = idle_workers();
+    unsigned looking = atomic_load(&cluster.pool->looking);
     if (idle && looking > 0) lr_mesh_idle(&cluster.mesh, looking + 1); /* one more lies ready when one ends */
     if (looking > 0 || cluster.mesh.idle_told == 0 || now_ns - cluster.less_ns < IDLE_LESS_NS) return;
     cluster.less_ns = now_ns;

@@ -555,7 +555,7 @@ static lr_task *last_resort(lr_worker *w)
 static inline void found(lr_worker *w)
 {
     if (!w->looking) return;
-    w->looking = false;
+    w->looking = w->wants = false;
     atomic_store_explicit(&w->lasts_ns, 0, memory_order_relaxed);
     atomic_fetch_sub(&w->pool->looking, 1);
     if (work_visible(w->pool)) wake_one(w->pool);
@@ -648,13 +648,17 @@ static void idle(lr_worker *w)
 {
     lr_pool *p = w->pool;
     bool leads = lr_pool_lead(w);
-    if (!w->looking && p->work_is_wanted && !something_to_do(w)) p->work_is_wanted();
-    if (!w->looking) atomic_fetch_add(&p->looking, 1);
-    w->looking = true;
+    if (!w->looking) {
+        w->looking = true;
+        atomic_fetch_add(&p->looking, 1);
+    }
+    if (!w->wants && p->work_is_wanted && !something_to_do(w)) {
+        w->wants = true; /* told once, until it has found something */
+        p->work_is_wanted();
+    }
     if (!spin(w, leads)) {
         atomic_fetch_or(&p->asleep[w->index / 64], 1ull << (w->index % 64));
         if (atomic_load(&p->draining)) lr_worker_wake(&p->workers[0]);
-        if (p->work_is_wanted && !something_to_do(w)) p->work_is_wanted();
         if (!something_to_do(w)) sleep_until_timer(w, leads);
         asleep_clear(p, w->index);
         if (leads) heed_looking(w);

@@ -68,6 +68,7 @@ typedef struct lr_worker {
     bool unsettled;    /* told the node something at the end of a body: the loop shall turn soon */
     uint64_t unsettled_ns, turned_ns; /* since when; when this thread last turned it in passing */
     bool looking;      /* had nothing to do, and has found nothing yet */
+    bool wants;        /* has told the cluster so */
     uint32_t allowance; /* submits left before max_pending is looked at again */
     lr_builder builder; /* for errors */
     lr_builder results; /* of the kernel that runs; its own, for an error may be made meanwhile (a cancel is noticed) */
