@@ -251,7 +251,8 @@ return {
     wants = {{name = "commands", ours = "commands", at_most = 2}},
   },
   {
-    id = "cluster_objects", what = "1 GB of objects to another process in chunks over tcp, as to another host", rate = "rate",
+    id = "cluster_objects", what = "1 GB of objects to another process in chunks over tcp, as to another host",
+    rate = "rate",
     contenders = {
       luarun = "LUARUN_SHARE=0 LUARUN_RING=0 " .. CLIENT .. "moved bytes=100000000 count=10",
       nng = "nng messages bytes=1048576 total=4000000000",

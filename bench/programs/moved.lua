@@ -1,4 +1,4 @@
--- moved.lua - objects between node processes: bytes= (100,000,000) each, count= (10) of them. Wants a script's process without
+-- moved.lua - objects between node processes: bytes= (100,000,000) each, count= (10). Wants a script's process without
 -- workers (--procs 2 --workers 0). rate: bytes a second from here to there, in chunks or mapped, until a task there has
 -- seen all of them; there: seconds from the end of the task that made one there to its first and last byte read here;
 -- copied: bytes by which this process's private memory has grown by it.
