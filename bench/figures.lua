@@ -254,7 +254,7 @@ return {
     id = "cluster_objects", what = "1 GB of objects to another process in chunks over tcp, as to another host",
     rate = "rate",
     contenders = {
-      luarun = "LUARUN_SHARE=0 LUARUN_RING=0 " .. CLIENT .. "moved bytes=100000000 count=10",
+      luarun = "LUARUN_SHARE=0 LUARUN_RING=0 " .. CLIENT .. "moved bytes=100000000 count=10 turns=3",
       nng = "nng messages bytes=1048576 total=4000000000",
     },
     rounds = {"luarun", "nng"},
