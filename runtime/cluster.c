@@ -70,7 +70,13 @@ static struct {
     _Atomic uint64_t busy; /* tasks away, seeking, lost, and guests */
 } cluster;
 
-static link_state *link_of(const lr_mesh_peer *p) { return p->runtime; }
+/* Tasks may be sent to it, with futures that are lent, before lr_mesh_peer_up has returned it. */
+static link_state *link_of(lr_mesh_peer *p)
+{
+    link_state *l = p->runtime;
+    l->peer = p;
+    return l;
+}
 
 /* ---- the mesh's hooks: messages --------------------------------------------------------------------- */
 

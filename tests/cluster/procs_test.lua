@@ -60,6 +60,13 @@ check.test("with --workers 0 a task that asks for no cpu runs elsewhere, too", f
   check.eq(out, "1\n", err)
 end)
 
+check.test("a task with futures in its arguments that waits for the first node to come", function()
+  local out, err = child.run("--procs 2 --workers 0", PRELUDE .. [[
+    local one = lr.remote(function() return 1 end)
+    print(lr.remote(function(t) return t[1]:get() + 1 end):with { cpu = 0.5 }({ one() }):get(20))]])
+  check.eq(out, "2\n", err)
+end)
+
 check.test("microsecond tasks stay at home", function()
   prints(2, [[
     local where = lr.remote(function() return lr.task().node end)
