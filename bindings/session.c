@@ -200,7 +200,8 @@ static void open_cluster(lua_State *L, char secret[65])
     lr_cluster_config cluster = {.url = "tcp://127.0.0.1:0", .expected = (unsigned)session.config.procs - 1,
                                  .node = session.node, .job = session.job,
                                  .seed = session.config.seed, .print = print_line,
-                                 .how_ended = lr_children_look, .replace = lr_children_replace};
+                                 .how_ended = lr_children_look, .replace = lr_children_replace,
+                                 .starts = true};
     make_secret(&cluster.secret, secret);
     memcpy((void *)cluster.paths, (const void *)lr_worker_state_paths_noted(), sizeof cluster.paths);
     if (!lr_nodeloop_open_cluster(&cluster, text)) luaL_error(L, "--procs: %s", text);

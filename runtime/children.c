@@ -54,12 +54,14 @@ bool lr_children_start(unsigned count, int workers, const char *address, const c
     snprintf(children.workers, sizeof children.workers, "%d", workers);
     snprintf(children.store, sizeof children.store, "%llu", (unsigned long long)lr_store_capacity());
     snprintf(children.address, sizeof children.address, "%s", address);
+    pthread_mutex_lock(&children.lock); /* the node thread looks for those that end at once */
     char **environment = environment_with(children.secret);
     int rc = environment && count <= LR_CHILDREN_MAX ? 0 : ENOMEM;
     for (unsigned i = 0; i < count && rc == 0; i++) {
         rc = start_one(environment, &children.all[i].pid);
         if (rc == 0) children.count++;
     }
+    pthread_mutex_unlock(&children.lock);
     free(environment);
     if (rc == 0) return true;
     snprintf(text, text_bytes, "node process %u of %u could not be started: %s", children.count + 1, count,

@@ -17,6 +17,8 @@
 #define IDLE_LESS_NS 1000000 /* that this node is busy again is told at most so often */
 #define GIVE_NS 50000        /* a worker here that is about to end something comes sooner */
 #define CLOSE_NS 200000000
+#define LOOK_SOON_NS 50000000 /* for children that ended before they came, while they are expected; and later */
+#define LOOK_NS 1000000000
 #define OFFERS_TEXT 1024
 
 /* A connection, from when it is sure to its end. */
@@ -56,6 +58,7 @@ static struct {
     lr_builder values, extras;
     bool started, closing;
     uint64_t expect_until_ns; /* 0: nobody is expected any more */
+    uint64_t look_ns;         /* when to look next whether some ended before they came */
     uint64_t give_ns;         /* from when on what lies here may be given away; 0: nothing has lain here */
     bool give_waits;          /* somebody would take it */
     uint64_t less_ns;         /* when it was last told that this node is busy again */
@@ -617,8 +620,8 @@ static void on_peer_down(void *user, lr_peer *peer, lr_ending end, const char *t
     if (driver_gone) cluster.config.lost(text);
     if (cluster.config.serves) return;
     bool more = cluster.config.replace && cluster.config.replace();
-    cluster.expect_until_ns = more ? lr_clock_ns() + LR_CLUSTER_EXPECT_NS : 0;
-    if (!more) lr_mesh_expect(&cluster.mesh, false);
+    if (more) cluster.expect_until_ns = lr_clock_ns() + LR_CLUSTER_EXPECT_NS;
+    if (!cluster.expect_until_ns) lr_mesh_expect(&cluster.mesh, false); /* else one started before may be on its way */
 }
 
 static void ring(void *user)
@@ -709,8 +712,17 @@ static void tell_free(const lr_resources *free)
     lr_mesh_free(&cluster.mesh, text);
 }
 
+/* What ended before it came is seen by no connection's end. */
+static void look_for_missing(uint64_t now_ns)
+{
+    if (!cluster.config.starts || cluster.mesh.peers.count > cluster.config.expected || now_ns < cluster.look_ns) return;
+    if (cluster.config.replace()) cluster.expect_until_ns = now_ns + LR_CLUSTER_EXPECT_NS;
+    cluster.look_ns = now_ns + (cluster.expect_until_ns ? LOOK_SOON_NS : LOOK_NS);
+}
+
 static void look_whether_all_came(uint64_t now_ns)
 {
+    look_for_missing(now_ns);
     if (!cluster.expect_until_ns) return;
     if (cluster.mesh.peers.count <= cluster.config.expected && now_ns < cluster.expect_until_ns) return;
     cluster.expect_until_ns = 0;
@@ -750,6 +762,8 @@ uint64_t lr_cluster_deadline(void)
     if (mesh < deadline) deadline = mesh;
     if (lending < deadline) deadline = lending;
     if (cluster.give_waits && cluster.give_ns < deadline) deadline = cluster.give_ns;
+    bool missing = cluster.config.starts && cluster.mesh.peers.count <= cluster.config.expected;
+    if (missing && cluster.look_ns < deadline) deadline = cluster.look_ns;
     return cluster.expect_until_ns && cluster.expect_until_ns < deadline ? cluster.expect_until_ns : deadline;
 }
 

@@ -50,6 +50,7 @@ typedef struct lr_cluster_config {
     /* driver: how the process ended, into text (false: unknown); and a new one in its place (false: no more) */
     bool (*how_ended)(int pid, char *text, size_t text_bytes);
     bool (*replace)(void);
+    bool starts; /* by replace, for all that ended, also before they had come */
     /* to this node's machine with a task that is its own: takes over a count */
     void (*submit)(lr_task *t);
 } lr_cluster_config;

@@ -239,6 +239,24 @@ check.test("killed again and again: every result is right", function()
     print(sum == wanted)]], "true\n")
 end)
 
+check.test("processes that are killed before they have come: others are started, and nothing is infeasible meanwhile", function()
+  local out, err = child.run("--procs 3 --workers 0", PRELUDE .. [[
+    local square = lr.remote(function(i) busy(0.005) return i * i end):with { cpu = 0.5 }
+    local seen, kills, sum = {}, 0, 0
+    for i = 1, 30 do
+      local f = square(i)
+      for _, p in ipairs(others()) do
+        if not seen[p] and kills < 12 then
+          seen[p], kills = true, kills + 1
+          os.execute("kill -9 " .. p)
+        end
+      end
+      sum = sum + f:get(30)
+    end
+    print(sum)]])
+  check.eq(out, "9455\n", err)
+end)
+
 check.test("a task that kills every node it runs on ends as an error that says how", function()
   local out, err, status = run(3, [[
     local hold = lr.remote(function() while not lr.cancelled() do end end)
