@@ -715,7 +715,8 @@ static void tell_free(const lr_resources *free)
 /* What ended before it came is seen by no connection's end. */
 static void look_for_missing(uint64_t now_ns)
 {
-    if (!cluster.config.starts || cluster.mesh.peers.count > cluster.config.expected || now_ns < cluster.look_ns) return;
+    if (!cluster.config.starts || cluster.mesh.peers.count > cluster.config.expected) return;
+    if (now_ns < cluster.look_ns) return;
     if (cluster.config.replace()) cluster.expect_until_ns = now_ns + LR_CLUSTER_EXPECT_NS;
     cluster.look_ns = now_ns + (cluster.expect_until_ns ? LOOK_SOON_NS : LOOK_NS);
 }
