@@ -93,7 +93,7 @@ static void send_message(void *user, lr_mesh_peer *to, const lr_message *m)
 static bool still_wanted(lr_task *t)
 {
     if (lr_task_state_of(t) == LR_TASK_QUEUED) return lr_away_claim(cluster.pool, t);
-    if (!lr_task_ended(t)) return true;
+    if (!lr_task_ended(t) && !lr_pool_cancelled(cluster.pool, t)) return true;
     if (lr_task_has(t, LR_TASK_BODY))
         lr_away_over(cluster.pool, t);
     else
@@ -270,7 +270,7 @@ static void watch(void *user, lr_crossing *c)
         c->task.runtime = g;
         if (lr_task_watch(t, &g->waiter)) return;
     }
-    lr_mesh_ended(&cluster.mesh, c);
+    lr_mesh_ended(&cluster.mesh, c, t && lr_task_state_of(t) == LR_TASK_CANCELLED);
 }
 
 static void forget(void *user, const lr_crossing *c)
@@ -298,7 +298,7 @@ static void forget(void *user, const lr_crossing *c)
 static void lend(void *user, lr_task *t)
 {
     link_state *l = user;
-    if (lr_mesh_lend(&cluster.mesh, l->peer, t->id, t)) lr_task_retain(t);
+    if (lr_mesh_lend(&cluster.mesh, l->peer, t->id, t->fn != NULL, t)) lr_task_retain(t);
 }
 
 /* What came in a result is made again by the task that returned it, should its node be lost. */
@@ -360,6 +360,7 @@ static void take_task(link_state *l, const lr_message *m)
     if (!g->crossing) {
         lr_task_drop(t);
         free(g);
+        refuse(l, m->task.task, (uint32_t)m->task.attempt, "not enough memory on the node that was to run it");
         return;
     }
     t->attempt = (uint16_t)m->task.attempt;
@@ -401,10 +402,21 @@ static void take_away_result(link_state *l, lr_crossing *c, const lr_message *m,
     lr_origin_release(o);
 }
 
+/* Of a task that is not waited for any more. What it lends is asked for all the same: else the lender would keep it. */
+static void drop_result(link_state *l, const lr_message *m)
+{
+    char text[300];
+    lr_value value;
+    if (lr_exchange_in(&l->exchange, m->result.value, &value, text, sizeof text)) lr_value_clear(&value);
+}
+
 static void take_result(link_state *l, const lr_message *m)
 {
     lr_crossing *c = lr_mesh_result(&cluster.mesh, l->peer, m->result.task, (uint32_t)m->result.attempt);
-    if (!c) return;
+    if (!c) {
+        drop_result(l, m);
+        return;
+    }
     bool sound = m->result.state >= LR_TASK_READY && m->result.state <= LR_TASK_CANCELLED;
     if (c->kind == LR_CROSSING_AWAY)
         take_away_result(l, c, m, sound);
@@ -643,7 +655,7 @@ static void tell_ended(void)
     }
     for (; oldest; oldest = g) {
         g = oldest->next_ended;
-        lr_mesh_ended(&cluster.mesh, oldest->crossing);
+        lr_mesh_ended(&cluster.mesh, oldest->crossing, lr_task_state_of(oldest->t) == LR_TASK_CANCELLED);
     }
 }
 
@@ -676,6 +688,7 @@ static void send_lines(void)
 static void tell_idle(uint64_t now_ns)
 {
     bool idle = atomic_exchange(&cluster.idle, false);
+    if (cluster.mesh.idle_told == UINT32_MAX) idle = true; /* the brokers may know nothing of it any more */
     unsigned looking = atomic_load(&cluster.pool->looking);
     if (idle && looking > 0) lr_mesh_idle(&cluster.mesh, looking + 1); /* one more lies ready when one ends */
     if (looking > 0 || cluster.mesh.idle_told == 0 || now_ns - cluster.less_ns < IDLE_LESS_NS) return;

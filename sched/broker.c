@@ -1,5 +1,8 @@
 #include "sched/broker.h"
 
+#include "sched/fault.h"
+#include "sched/text.h"
+
 #define FIRST_NODES 8
 
 typedef struct ask {
@@ -9,6 +12,12 @@ typedef struct ask {
     lr_broker_node *from, *on;
     lr_place_ask what;
 } ask;
+
+/* Two nodes may ask for one task: the parent was started again elsewhere, and the first does not know yet. */
+static lr_id key_of(const lr_broker_node *from, lr_id task)
+{
+    return (lr_id){task.hi ^ lr_mix64(from->place.id.hi), task.lo ^ lr_mix64(from->place.id.lo)};
+}
 
 static lr_broker_node *node_of(lr_place_node *place) { return LR_CONTAINER(place, lr_broker_node, place); }
 
@@ -133,7 +142,7 @@ static void forget(lr_broker *b, ask *a)
     if (a->on) give(a, -1);
     lr_link_remove(&a->from_link);
     if (lr_link_in_list(&a->link)) lr_link_remove(&a->link);
-    lr_map_take(&b->asks, a->task);
+    lr_map_take(&b->asks, key_of(a->from, a->task));
     b->allocator->release(b->allocator->user, a, sizeof *a);
 }
 
@@ -144,6 +153,14 @@ static bool could_somewhere(const lr_broker *b, const ask *a)
     return false;
 }
 
+static void no_such_node(const ask *a, char *text, size_t text_bytes)
+{
+    lr_text t = lr_text_of(text, text_bytes);
+    lr_text_string(&t, "node: ");
+    lr_text_id(&t, a->what.node);
+    lr_text_string(&t, " asked, there is no such node (lr.nodes() lists them)");
+}
+
 static void nowhere(lr_broker *b, ask *a)
 {
     char text[256];
@@ -151,7 +168,9 @@ static void nowhere(lr_broker *b, ask *a)
     int which = lr_place_short(b->nodes, b->node_count, &a->what, &offered);
     lr_broker_node *from = a->from;
     lr_id task = a->task;
-    if (which < 0)
+    if (a->what.affinity == LR_AFFINITY_NODE)
+        no_such_node(a, text, sizeof text);
+    else if (which < 0)
         lr_spec_explain_short(LR_RESOURCE_CPU, "cpu", LR_AMOUNT_ONE, 0, text, sizeof text); /* no node at all */
     else
         lr_spec_explain_short(which, lr_resource_name(b->names, which), a->what.need.amount[which], offered, text,
@@ -173,7 +192,7 @@ static bool settle(lr_broker *b, ask *a)
     if (lr_link_in_list(&a->link)) lr_link_remove(&a->link);
     a->on = node_of(place);
     lr_list_append(&a->on->placed, &a->link);
-    give(a, 1);
+    if (!LR_FAULT(DOUBLE_GRANT)) give(a, 1);
     if (a->what.affinity == LR_AFFINITY_SPREAD) place->spread++;
     b->stats.placed++;
     b->hooks.placed(b->hooks.user, a->from, a->task, a->on);
@@ -191,12 +210,12 @@ static void settle_waiting(lr_broker *b)
 
 void lr_broker_ask(lr_broker *b, lr_broker_node *from, lr_id task, const lr_place_ask *what)
 {
-    ask *a = lr_map_find(&b->asks, task);
+    ask *a = lr_map_find(&b->asks, key_of(from, task));
     if (a) forget(b, a); /* asked again, for another attempt */
     b->stats.asked++;
     a = b->allocator->allocate(b->allocator->user, sizeof *a);
     if (a) *a = (ask){.task = task, .from = from, .what = *what};
-    if (!a || !lr_map_add(&b->asks, task, a, b->allocator)) {
+    if (!a || !lr_map_add(&b->asks, key_of(from, task), a, b->allocator)) {
         if (a) b->allocator->release(b->allocator->user, a, sizeof *a);
         b->hooks.nowhere(b->hooks.user, from, task, "the scheduler that was asked for a node has no memory left");
         return;
@@ -205,16 +224,19 @@ void lr_broker_ask(lr_broker *b, lr_broker_node *from, lr_id task, const lr_plac
     if (!settle(b, a)) lr_list_append(&b->waiting, &a->link);
 }
 
-void lr_broker_done(lr_broker *b, lr_id task)
+void lr_broker_done(lr_broker *b, const lr_broker_node *from, lr_id task)
 {
-    ask *a = lr_map_find(&b->asks, task);
-    if (!a) return;
+    ask *a = lr_map_find(&b->asks, key_of(from, task));
+    if (!a || LR_FAULT(ROOM_KEPT)) return;
     bool made_room = a->on != NULL;
     forget(b, a);
-    if (made_room) settle_waiting(b);
+    if (made_room && !LR_FAULT(WAITS_FOR_EVER)) settle_waiting(b);
 }
 
-void lr_broker_node_changed(lr_broker *b) { settle_waiting(b); }
+void lr_broker_node_changed(lr_broker *b)
+{
+    if (!LR_FAULT(WAITS_FOR_EVER)) settle_waiting(b);
+}
 
 void lr_broker_expect(lr_broker *b, bool more)
 {
@@ -260,7 +282,7 @@ void lr_broker_node_down(lr_broker *b, lr_broker_node *node)
     lr_link *l;
     set_idle(b, node, 0);
     set_surplus(b, node, 0);
-    while ((l = lr_list_first(&node->asks)))
+    while (!LR_FAULT(ASKS_STAY) && (l = lr_list_first(&node->asks)))
         forget(b, LR_CONTAINER(l, ask, from_link));
     while ((l = lr_list_first(&node->placed)))
         forget(b, LR_CONTAINER(l, ask, link));

@@ -55,7 +55,7 @@ typedef struct lr_broker {
     size_t node_count, node_capacity;
     lr_list idle, surplus; /* of nodes with some */
     lr_list waiting;       /* asks that no node has room for, oldest first */
-    lr_map asks;           /* task -> ask */
+    lr_map asks;           /* who asks and task, as one key -> ask */
     bool expects;          /* more nodes are on their way: nothing is nowhere yet */
     lr_broker_stats stats;
 } lr_broker;
@@ -81,7 +81,8 @@ void lr_broker_surplus(lr_broker *b, lr_broker_node *node, uint32_t count);
 void lr_broker_unused(lr_broker *b, lr_broker_node *from, lr_broker_node *to, uint32_t count);
 
 void lr_broker_ask(lr_broker *b, lr_broker_node *from, lr_id task, const lr_place_ask *ask);
-/* It has ended, or is not wanted any more. Unknown ones are welcome. */
-void lr_broker_done(lr_broker *b, lr_id task);
+/* It has ended, or is not wanted by that node any more (another may ask for the same task: the one whose parent was
+ * started again). Unknown ones are welcome. */
+void lr_broker_done(lr_broker *b, const lr_broker_node *from, lr_id task);
 
 #endif

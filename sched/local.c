@@ -1,5 +1,7 @@
 #include "sched/local.h"
 
+#include "sched/fault.h"
+
 void lr_local_init(lr_local *local, const lr_resources *total)
 {
     for (int i = 0; i < LR_RESOURCE_COUNT; i++)
@@ -61,6 +63,7 @@ lr_spec *lr_local_start(lr_local *local, uint64_t now_ns)
 {
     lr_spec *spec = lr_ready_take(&local->ready, &local->available, now_ns);
     if (!spec) return NULL;
+    if (LR_FAULT(HELD_TWICE)) local->available = local->total;
     lr_resources_take(&local->available, &spec->hold);
     spec->place = LR_PLACE_POOL;
     local->in_pool++;

@@ -1,7 +1,11 @@
 #include "sched/mesh.h"
 
+#include "sched/fault.h"
+
 #define QUIET_FIRST_NS 100000u
 #define QUIET_MOST_NS 1000000u
+#define PAUSE_FIRST_NS 100000u
+#define PAUSE_MOST_NS 100000000u
 
 static void work_off(lr_mesh *m);
 
@@ -37,7 +41,7 @@ static bool read_resources(lr_mesh *m, const char *text, lr_resources *out)
 static lr_crossing *crossing_new(lr_mesh *m, lr_crossing_kind kind, lr_mesh_peer *peer, const lr_mesh_task *task)
 {
     lr_crossing *c = m->allocator->allocate(m->allocator->user, sizeof *c);
-    if (c) *c = (lr_crossing){.kind = kind, .task = *task, .peer = peer};
+    if (c) *c = (lr_crossing){.kind = kind, .task = *task, .peer = peer, .serial = ++m->serial};
     return c;
 }
 
@@ -93,25 +97,9 @@ static void each_broker(lr_mesh *m, const lr_message *message)
     }
 }
 
-/* What was not used goes back to the broker that has taken it off the node's idle workers: another one would count
- * them twice, and this one would never again know of them. */
-static void not_used(lr_mesh *m, lr_mesh_peer *to, lr_id by, uint32_t count)
+/* By this node's own broker. */
+static void granted(lr_mesh *m, lr_mesh_peer *to, uint32_t count)
 {
-    lr_mesh_peer *broker = find(m, by);
-    lr_message unused = {.kind = LR_MESSAGE_UNUSED, .unused = {id_of(to), count}};
-    if (broker && is_self(m, broker))
-        lr_broker_unused(&m->broker, &m->self.node, &to->node, count);
-    else if (broker)
-        send(m, broker, &unused);
-}
-
-static void granted(lr_mesh *m, lr_mesh_peer *by, lr_mesh_peer *to, uint32_t count)
-{
-    if (to->granted > 0 && !lr_id_equal(to->granted_by, id_of(by))) {
-        not_used(m, to, id_of(by), count);
-        return;
-    }
-    to->granted_by = id_of(by);
     to->granted += count;
     if (!lr_link_in_list(&to->granted_link)) lr_list_append(&m->granted, &to->granted_link);
     m->left = true;
@@ -122,7 +110,7 @@ static void on_grant(void *user, lr_broker_node *from, lr_broker_node *to, uint3
     lr_mesh *m = user;
     lr_mesh_peer *source = peer_of(from), *target = peer_of(to);
     if (is_self(m, source)) {
-        granted(m, source, target, count);
+        granted(m, target, count);
         return;
     }
     lr_message grant = {.kind = LR_MESSAGE_GRANT, .grant = {id_of(target), count}};
@@ -171,10 +159,55 @@ static void fail(lr_mesh *m, lr_crossing *c, lr_err code, const char *why)
     release(m, c);
 }
 
-static void nowhere(lr_mesh *m, lr_id task, const char *why)
+static void ask_broker(lr_mesh *m, lr_mesh_peer *broker, lr_crossing *c)
 {
-    lr_crossing *c = lr_map_take(&m->seeking, task);
-    if (c) fail(m, c, LR_ERR_INFEASIBLE, why);
+    c->broker = id_of(broker);
+    if (is_self(m, broker)) {
+        lr_broker_ask(&m->broker, &m->self.node, c->task.id, c->ask); /* c may be gone */
+        return;
+    }
+    char need[512];
+    size_t size = lr_resources_format(&c->ask->need, &m->names, need, sizeof need);
+    bool bound = c->ask->affinity == LR_AFFINITY_NODE;
+    lr_message place = {.kind = LR_MESSAGE_PLACE};
+    place.place.task = c->task.id;
+    place.place.need = (lr_bytes){need, size < sizeof need ? size : sizeof need - 1};
+    place.place.affinity = c->ask->affinity;
+    place.place.near = bound ? c->ask->node : c->ask->near;
+    place.place.near_bytes = c->ask->near_bytes;
+    send(m, broker, &place);
+}
+
+/* The broker behind one in the list, which is a ring here; NULL: there is none. */
+static lr_mesh_peer *broker_behind(lr_mesh *m, lr_mesh_peer *p)
+{
+    lr_link *l = lr_link_in_list(&p->broker_link) ? lr_list_next(&m->brokers, &p->broker_link) : NULL;
+    if (!l) l = lr_list_first(&m->brokers);
+    return l ? LR_CONTAINER(l, lr_mesh_peer, broker_link) : NULL;
+}
+
+static uint32_t broker_count(lr_mesh *m)
+{
+    uint32_t count = 0;
+    for (lr_link *l = lr_list_first(&m->brokers); l; l = lr_list_next(&m->brokers, l))
+        count++;
+    return count;
+}
+
+/* A broker may know less than others: it has come just now, or a link of its was cut. All are asked before a task
+ * fails; the driver, which knows every node, is one of them. */
+static void nowhere(lr_mesh *m, lr_mesh_peer *from, lr_id task, const char *why)
+{
+    lr_crossing *c = lr_map_find(&m->seeking, task);
+    if (!c || !lr_id_equal(c->broker, id_of(from))) return;
+    lr_mesh_peer *next = broker_behind(m, from);
+    c->broker = LR_ID_NIL;
+    if (!LR_FAULT(FIRST_NO_STANDS) && ++c->count < broker_count(m) && next && !is_self(m, next)) {
+        ask_broker(m, next, c);
+        return;
+    }
+    lr_map_take(&m->seeking, task);
+    fail(m, c, LR_ERR_INFEASIBLE, why);
 }
 
 static void on_nowhere(void *user, lr_broker_node *from, lr_id task, const char *why)
@@ -182,71 +215,104 @@ static void on_nowhere(void *user, lr_broker_node *from, lr_id task, const char 
     lr_mesh *m = user;
     lr_mesh_peer *p = peer_of(from);
     if (is_self(m, p)) {
-        nowhere(m, task, why);
+        nowhere(m, p, task, why);
         return;
     }
     lr_message message = {.kind = LR_MESSAGE_NOWHERE, .nowhere = {task, {why, strlen(why)}}};
     send(m, p, &message);
 }
 
-/* The room that was kept for it is free. Any broker may have given it; the others do not know it. */
-static void tell_done(lr_mesh *m, lr_id task)
+/* The room that was kept for it is free. */
+static void tell_done(lr_mesh *m, lr_crossing *c)
 {
-    lr_message done = {.kind = LR_MESSAGE_DONE, .done.task = task};
-    if (m->asked && !is_self(m, m->asked))
-        send(m, m->asked, &done);
+    lr_message done = {.kind = LR_MESSAGE_DONE, .done.task = c->task.id};
+    lr_mesh_peer *broker = lr_id_is_nil(c->broker) ? NULL : find(m, c->broker);
+    c->broker = LR_ID_NIL;
+    if (broker && is_self(m, broker))
+        lr_broker_done(&m->broker, &m->self.node, c->task.id);
+    else if (broker && !LR_FAULT(DONE_LOST))
+        send(m, broker, &done);
+}
+
+static void ask_later(lr_mesh *m, lr_crossing *c)
+{
+    lr_list_append(&m->paused, &c->link);
+}
+
+/* For its own node, where it is bound to one, or of a broker. */
+static void ask(lr_mesh *m, lr_crossing *c)
+{
+    lr_mesh_peer *p = c->ask->affinity == LR_AFFINITY_NODE ? find(m, c->ask->node) : NULL;
+    if (LR_FAULT(WRONG_NODE) && p) p = lr_map_next(&m->peers, &(size_t){0});
+    if (p)
+        settle(m, c->task.id, p);
     else if (m->asked)
-        lr_broker_done(&m->broker, task);
+        ask_broker(m, m->asked, c);
+    else
+        ask_later(m, c); /* until a broker has come */
 }
 
-static void ask_broker(lr_mesh *m, lr_crossing *c)
+/* Of two with one id the older: it is of a run that is not wanted any more. */
+static void let_go(lr_mesh *m, lr_crossing *c)
 {
-    lr_mesh_peer *broker = m->asked;
-    if (!broker) return; /* asked when one has come */
-    if (is_self(m, broker)) {
-        lr_broker_ask(&m->broker, &m->self.node, c->task.id, c->ask);
-        return;
-    }
-    char need[512];
-    size_t size = lr_resources_format(&c->ask->need, &m->names, need, sizeof need);
-    lr_message place = {.kind = LR_MESSAGE_PLACE};
-    place.place.task = c->task.id;
-    place.place.need = (lr_bytes){need, size < sizeof need ? size : sizeof need - 1};
-    place.place.affinity = c->ask->affinity;
-    place.place.near = c->ask->near;
-    place.place.near_bytes = c->ask->near_bytes;
-    send(m, broker, &place);
+    tell_done(m, c);
+    forget(m, c);
 }
 
-static void no_such_node(lr_mesh *m, const lr_crossing *c)
-{
-    char text[128];
-    lr_text t = lr_text_of(text, sizeof text);
-    lr_text_string(&t, "node: ");
-    lr_text_id(&t, c->ask->node);
-    lr_text_string(&t, " asked, there is no such node (lr.nodes() lists them)");
-    nowhere(m, c->task.id, text);
-}
-
-/* c, which asks, is in no map: to a node of its choice, or a broker is asked. */
+/* c, which asks and is in no map: it is asked for when this call is over. */
 static void seek(lr_mesh *m, lr_crossing *c)
 {
+    lr_crossing *other = lr_map_find(&m->seeking, c->task.id);
     c->kind = LR_CROSSING_SEEKING;
     c->peer = NULL;
+    c->count = 0;
+    if (other && other->serial > c->serial) {
+        let_go(m, c);
+        return;
+    }
+    if (other) {
+        lr_map_take(&m->seeking, c->task.id);
+        let_go(m, other);
+    }
     if (!lr_map_add(&m->seeking, c->task.id, c, m->allocator)) {
         fail(m, c, LR_ERR_OUT_OF_MEMORY, "no memory to look for a node that could run it");
         return;
     }
-    if (c->ask->affinity != LR_AFFINITY_NODE) {
-        ask_broker(m, c);
-        return;
+    lr_list_append(&m->unasked, &c->link);
+    m->left = true;
+}
+
+/* One of those that seek, from the start. */
+static void seek_again(lr_mesh *m, lr_crossing *c)
+{
+    tell_done(m, c);
+    if (lr_link_in_list(&c->link)) lr_link_remove(&c->link);
+    c->peer = NULL;
+    c->count = 0;
+    lr_list_append(&m->unasked, &c->link);
+    m->left = true;
+}
+
+/* A node was named that is gone, or not known here yet: it is asked again after a pause, or when a node has come. */
+static void pause(lr_mesh *m, lr_crossing *c)
+{
+    tell_done(m, c);
+    c->count = 0;
+    ask_later(m, c);
+    if (m->ask_again_ns) return;
+    m->pause_ns = m->pause_ns ? 2 * m->pause_ns : PAUSE_FIRST_NS;
+    if (m->pause_ns > PAUSE_MOST_NS) m->pause_ns = PAUSE_MOST_NS;
+    m->ask_again_ns = m->now_ns + m->pause_ns;
+}
+
+static void end_pause(lr_mesh *m)
+{
+    lr_link *l;
+    m->ask_again_ns = 0;
+    while ((l = lr_list_pop(&m->paused))) {
+        lr_list_append(&m->unasked, l);
+        m->left = true;
     }
-    lr_mesh_peer *p = find(m, c->ask->node);
-    if (p) {
-        settle(m, c->task.id, p);
-        return;
-    }
-    if (!m->broker.expects) no_such_node(m, c); /* else it may be on its way */
 }
 
 /* ---- sending tasks ---------------------------------------------------------------------------------- */
@@ -258,17 +324,37 @@ static void run_here(lr_mesh *m, lr_crossing *c)
     release(m, c);
 }
 
+static void wait_or_run_here(lr_mesh *m, lr_crossing *c)
+{
+    if (!c->ask) {
+        run_here(m, c);
+        return;
+    }
+    c->peer = NULL;
+    if (!lr_map_add(&m->seeking, c->task.id, c, m->allocator)) {
+        tell_done(m, c);
+        fail(m, c, LR_ERR_OUT_OF_MEMORY, "no memory to look for a node that could run it");
+        return;
+    }
+    pause(m, c);
+}
+
 /* c is in no map and no list. */
 static void send_away(lr_mesh *m, lr_mesh_peer *to, lr_crossing *c)
 {
     if (is_self(m, to)) {
-        if (c->ask) tell_done(m, c->task.id); /* its own scheduler counts from here on */
+        tell_done(m, c); /* its own scheduler counts from here on */
         run_here(m, c);
+        return;
+    }
+    if (lr_map_find(&to->away, c->task.id)) { /* an older one, which the peer is being told to stop */
+        wait_or_run_here(m, c);
         return;
     }
     c->kind = LR_CROSSING_AWAY;
     c->peer = to;
     if (!lr_map_add(&to->away, c->task.id, c, m->allocator)) {
+        tell_done(m, c);
         run_here(m, c);
         return;
     }
@@ -278,7 +364,7 @@ static void send_away(lr_mesh *m, lr_mesh_peer *to, lr_crossing *c)
         return;
     }
     lr_map_take(&to->away, c->task.id);
-    if (c->ask) tell_done(m, c->task.id);
+    tell_done(m, c);
     forget(m, c);
 }
 
@@ -303,16 +389,27 @@ void lr_mesh_give(lr_mesh *m, lr_mesh_peer *to, const lr_mesh_task *task)
         m->hooks.run_here(m->hooks.user, &none);
 }
 
+static void not_used(lr_mesh *m, lr_mesh_peer *broker, lr_mesh_peer *to, uint32_t count)
+{
+    lr_message unused = {.kind = LR_MESSAGE_UNUSED, .unused = {id_of(to), count}};
+    if (is_self(m, broker))
+        lr_broker_unused(&m->broker, &m->self.node, &to->node, count);
+    else
+        send(m, broker, &unused);
+}
+
 static bool is_quiet(const lr_mesh *m) { return m->now_ns < m->quiet_until_ns; }
 
 static void be_quiet(lr_mesh *m)
 {
     m->quiet_ns = m->quiet_ns ? 2 * m->quiet_ns : QUIET_FIRST_NS;
     if (m->quiet_ns > QUIET_MOST_NS) m->quiet_ns = QUIET_MOST_NS;
-    m->quiet_until_ns = m->now_ns + m->quiet_ns;
+    m->quiet_until_ns = LR_FAULT(NEVER_QUIET) ? 0 : m->now_ns + m->quiet_ns;
 }
 
-static void give(lr_mesh *m, lr_mesh_peer *to, uint32_t count)
+/* What that broker has granted. What is not used goes back to it, for it has taken it off the node's idle workers:
+ * another one would count them twice, and this one would never again know of them. */
+static void give(lr_mesh *m, lr_mesh_peer *broker, lr_mesh_peer *to, uint32_t count)
 {
     uint64_t before = m->stats.sent;
     give_lost(m, to, count);
@@ -321,12 +418,13 @@ static void give(lr_mesh *m, lr_mesh_peer *to, uint32_t count)
     sent = m->stats.sent - before;
     if (sent > 0) m->quiet_ns = 0;
     if (sent == 0) be_quiet(m);
-    if (sent < count) not_used(m, to, to->granted_by, (uint32_t)(count - sent));
+    if (sent < count && !LR_FAULT(UNUSED_LOST)) not_used(m, broker, to, (uint32_t)(count - sent));
 }
 
 /* A broker for which work is wanted: this node itself first. */
 static lr_mesh_peer *hungry_broker(lr_mesh *m)
 {
+    if (LR_FAULT(HUNGER_LOST)) return NULL;
     if (m->self.hungry) return &m->self;
     for (lr_link *l = lr_list_first(&m->brokers); l; l = lr_list_next(&m->brokers, l)) {
         lr_mesh_peer *p = LR_CONTAINER(l, lr_mesh_peer, broker_link);
@@ -358,6 +456,8 @@ static void work_off(lr_mesh *m)
     while (m->left) {
         lr_link *l;
         m->left = false;
+        while ((l = lr_list_pop(&m->unasked)))
+            ask(m, LR_CONTAINER(l, lr_crossing, link));
         while ((l = lr_list_pop(&m->settled))) {
             lr_crossing *c = LR_CONTAINER(l, lr_crossing, link);
             lr_map_take(&m->seeking, c->task.id);
@@ -367,7 +467,7 @@ static void work_off(lr_mesh *m)
             lr_mesh_peer *p = LR_CONTAINER(l, lr_mesh_peer, granted_link);
             uint32_t count = p->granted;
             p->granted = 0;
-            give(m, p, count);
+            give(m, &m->self, p, count);
         }
         offer(m);
     }
@@ -415,7 +515,7 @@ void lr_mesh_cancelled(lr_mesh *m, lr_mesh_peer *peer, lr_id task)
     }
     lr_crossing *c = lr_map_take(&m->seeking, task);
     if (!c) return;
-    tell_done(m, task);
+    tell_done(m, c);
     forget(m, c);
     work_off(m);
 }
@@ -425,6 +525,7 @@ void lr_mesh_cancelled(lr_mesh *m, lr_mesh_peer *peer, lr_id task)
 lr_crossing *lr_mesh_result(lr_mesh *m, lr_mesh_peer *peer, lr_id task, uint32_t attempt)
 {
     (void)m;
+    if (LR_FAULT(OTHER_RESULT) && attempt > 0 && peer->away.slots) return lr_map_next(&peer->away, &(size_t){0});
     lr_crossing *c = lr_map_find(attempt > 0 ? &peer->away : &peer->borrows, task);
     if (!c || (attempt > 0 && c->task.attempt != attempt)) return NULL; /* told before, or given up */
     return c;
@@ -437,7 +538,7 @@ void lr_mesh_over(lr_mesh *m, lr_crossing *c)
     if (away) {
         m->away_count--;
         m->stats.came_back++;
-        if (c->ask) tell_done(m, c->task.id);
+        tell_done(m, c);
     }
     forget(m, c);
     work_off(m);
@@ -458,24 +559,48 @@ lr_crossing *lr_mesh_guest(lr_mesh *m, lr_mesh_peer *peer, lr_id task, uint32_t 
     return c;
 }
 
-void lr_mesh_ended(lr_mesh *m, lr_crossing *c)
+/* Takes a WATCH out. False: another one of its task is left, or will come; the peer hears the end of that. */
+static bool last_watch(lr_mesh_peer *p, lr_crossing *c)
 {
-    if (c->peer) {
-        m->hooks.send_end(m->hooks.user, c->peer, c);
-        if (c->kind == LR_CROSSING_GUEST) lr_map_take(&c->peer->guests, c->task.id);
+    lr_crossing *head = lr_map_find(&p->watches, c->task.id);
+    for (lr_crossing *x = head; x && x != c; x = x->older)
+        if (x->older == c) {
+            x->older = c->older;
+            return false;
+        }
+    if (head != c) return !head; /* it is in none: there was no memory */
+    if (!c->older) {
+        lr_map_take(&p->watches, c->task.id);
+        return !lr_map_find(&p->loans, c->task.id);
     }
+    bool put = lr_map_put(&p->watches, c->task.id, c->older);
+    LR_ASSERT(put); /* it is in: there is room */
+    return false;
+}
+
+void lr_mesh_ended(lr_mesh *m, lr_crossing *c, bool cancelled)
+{
+    lr_mesh_peer *p = c->peer;
+    if (p && c->kind == LR_CROSSING_GUEST) lr_map_take(&p->guests, c->task.id);
+    bool tell = p && !(LR_FAULT(END_NOT_TOLD) && c->kind == LR_CROSSING_GUEST);
+    if (p && c->kind == LR_CROSSING_WATCH) tell = last_watch(p, c) || !cancelled;
+    if (tell) m->hooks.send_end(m->hooks.user, p, c);
     m->guest_count--;
     forget(m, c);
 }
 
 /* ---- futures in values ------------------------------------------------------------------------------ */
 
-bool lr_mesh_lend(lr_mesh *m, lr_mesh_peer *peer, lr_id task, void *runtime)
+bool lr_mesh_lend(lr_mesh *m, lr_mesh_peer *peer, lr_id task, bool own, void *runtime)
 {
     lr_crossing *c = lr_map_find(&peer->loans, task);
     if (c) {
         c->count++;
-        return false;
+        /* of stand-ins the older is lent: so they never wait in a circle */
+        if (c->task.runtime == runtime || (!own && !LR_FAULT(CIRCLE))) return false;
+        m->hooks.forget(m->hooks.user, c); /* the older of two with one id */
+        c->task.runtime = runtime;
+        return true;
     }
     lr_mesh_task record = {.id = task, .runtime = runtime};
     c = crossing_new(m, LR_CROSSING_LOAN, peer, &record);
@@ -486,18 +611,28 @@ bool lr_mesh_lend(lr_mesh *m, lr_mesh_peer *peer, lr_id task, void *runtime)
     return false;
 }
 
+static void refuse_want(lr_mesh *m, lr_mesh_peer *peer, lr_id task)
+{
+    const lr_crossing none = {.kind = LR_CROSSING_WATCH, .task.id = task, .peer = peer};
+    m->hooks.send_end(m->hooks.user, peer, &none);
+}
+
 static void take_want(lr_mesh *m, lr_mesh_peer *peer, lr_id task)
 {
+    if (LR_FAULT(BORROW_LOST)) return;
     lr_crossing *loan = lr_map_find(&peer->loans, task);
+    if (loan && --loan->count == 0 && !LR_FAULT(LOAN_STAYS)) lr_map_take(&peer->loans, task);
     lr_mesh_task record = {.id = task, .runtime = loan ? loan->task.runtime : NULL};
     lr_crossing *c = crossing_new(m, LR_CROSSING_WATCH, peer, &record);
-    if (!c) return;
-    m->guest_count++;
-    lr_list_append(&peer->watches, &c->link);
-    m->hooks.watch(m->hooks.user, c); /* takes what it needs of runtime; c may be gone */
-    if (!loan || --loan->count > 0) return;
-    lr_map_take(&peer->loans, task);
-    forget(m, loan);
+    if (c) c->older = lr_map_find(&peer->watches, task);
+    if (c && lr_map_add(&peer->watches, task, c, m->allocator)) {
+        m->guest_count++;
+        m->hooks.watch(m->hooks.user, c); /* takes what it needs of runtime; c may be gone */
+    } else {
+        if (c) release(m, c);
+        refuse_want(m, peer, task);
+    }
+    if (loan && loan->count == 0 && !LR_FAULT(LOAN_STAYS)) forget(m, loan);
 }
 
 void *lr_mesh_borrowed(lr_mesh *m, lr_mesh_peer *peer, lr_id task)
@@ -547,6 +682,7 @@ static void take_place(lr_mesh *m, lr_mesh_peer *peer, const lr_message *message
     char text[512];
     lr_place_ask ask = {.near = message->place.near, .near_bytes = message->place.near_bytes};
     if (message->place.affinity == LR_AFFINITY_SPREAD) ask.affinity = LR_AFFINITY_SPREAD;
+    if (message->place.affinity == LR_AFFINITY_NODE) ask.affinity = LR_AFFINITY_NODE, ask.node = message->place.near;
     if (read_resources(m, text_of(message->place.need, text, sizeof text), &ask.need))
         lr_broker_ask(&m->broker, &peer->node, message->place.task, &ask);
     else
@@ -567,7 +703,7 @@ static void take_grant(lr_mesh *m, lr_mesh_peer *from, const lr_message *message
     lr_mesh_peer *to = find(m, message->grant.node);
     uint32_t count = bounded(message->grant.count);
     if (to && !is_self(m, to)) {
-        granted(m, from, to, count);
+        give(m, from, to, count);
         return;
     }
     be_quiet(m); /* it is gone, or not known here yet */
@@ -580,12 +716,13 @@ static void take_placed(lr_mesh *m, lr_mesh_peer *from, const lr_message *messag
     lr_mesh_peer *on = find(m, message->placed.node);
     lr_crossing *c = lr_map_find(&m->seeking, message->placed.task);
     lr_message done = {.kind = LR_MESSAGE_DONE, .done.task = message->placed.task};
-    if (on && c) {
+    if (c && !lr_id_equal(c->broker, id_of(from))) c = NULL; /* another is asked for it by now */
+    if (on && c)
         settle(m, c->task.id, on);
-        return;
-    }
-    send(m, from, &done);
-    if (c) ask_broker(m, c); /* the node is gone, or not known yet */
+    else if (c)
+        pause(m, c);
+    else
+        send(m, from, &done);
 }
 
 static void take_unused(lr_mesh *m, lr_mesh_peer *from, const lr_message *message)
@@ -604,7 +741,7 @@ static bool to_broker(lr_mesh *m, lr_mesh_peer *peer, const lr_message *message)
     case LR_MESSAGE_FREE: take_free(m, peer, message); return true;
     case LR_MESSAGE_UNUSED: take_unused(m, peer, message); return true;
     case LR_MESSAGE_PLACE: take_place(m, peer, message); return true;
-    case LR_MESSAGE_DONE: lr_broker_done(&m->broker, message->done.task); return true;
+    case LR_MESSAGE_DONE: lr_broker_done(&m->broker, &peer->node, message->done.task); return true;
     default: return false;
     }
 }
@@ -612,11 +749,8 @@ static bool to_broker(lr_mesh *m, lr_mesh_peer *peer, const lr_message *message)
 static void take_cancel(lr_mesh *m, lr_mesh_peer *peer, lr_id task)
 {
     lr_crossing *c = lr_map_find(&peer->guests, task);
-    for (lr_link *l = lr_list_first(&peer->watches); l && !c; l = lr_list_next(&peer->watches, l)) {
-        lr_crossing *watch = LR_CONTAINER(l, lr_crossing, link);
-        if (lr_id_equal(watch->task.id, task)) c = watch; /* one of ours, by a future that was lent */
-    }
-    if (c) m->hooks.stop(m->hooks.user, c);
+    if (!c) c = lr_map_find(&peer->watches, task); /* one of ours, by a future that was lent */
+    if (c && !LR_FAULT(CANCEL_LOST)) m->hooks.stop(m->hooks.user, c);
 }
 
 bool lr_mesh_message(lr_mesh *m, lr_mesh_peer *peer, const lr_message *message)
@@ -627,7 +761,9 @@ bool lr_mesh_message(lr_mesh *m, lr_mesh_peer *peer, const lr_message *message)
     case LR_MESSAGE_HUNGRY: peer->hungry = m->left = true; break;
     case LR_MESSAGE_GRANT: take_grant(m, peer, message); break;
     case LR_MESSAGE_PLACED: take_placed(m, peer, message); break;
-    case LR_MESSAGE_NOWHERE: nowhere(m, message->nowhere.task, text_of(message->nowhere.why, text, sizeof text)); break;
+    case LR_MESSAGE_NOWHERE:
+        nowhere(m, peer, message->nowhere.task, text_of(message->nowhere.why, text, sizeof text));
+        break;
     case LR_MESSAGE_WANT: take_want(m, peer, message->want.task); break;
     case LR_MESSAGE_CANCEL: take_cancel(m, peer, message->cancel.task); break;
     default: known = to_broker(m, peer, message);
@@ -642,35 +778,12 @@ static void peer_init(lr_mesh_peer *p, lr_id node, bool is_broker, void *runtime
 {
     *p = (lr_mesh_peer){.is_broker = is_broker, .runtime = runtime}; /* zeros else */
     p->node.place.id = node;
-    lr_list_init(&p->watches);
-}
-
-/* Tasks that seek, after a node has come, or no more will: those bound to it go there, those bound to one that is not
- * there fail, the others ask (again, where they have asked a broker that is gone). */
-static void seek_again(lr_mesh *m, bool ask)
-{
-    lr_crossing *c, *unbound;
-    do {
-        size_t position = 0;
-        unbound = NULL;
-        while (m->seeking.slots && (c = lr_map_next(&m->seeking, &position))) {
-            if (c->peer) continue;
-            bool bound = c->ask->affinity == LR_AFFINITY_NODE;
-            lr_mesh_peer *p = bound ? find(m, c->ask->node) : NULL;
-            if (p) settle(m, c->task.id, p);
-            if (bound && !p && !m->broker.expects) unbound = c;
-            if (!bound && ask) ask_broker(m, c);
-        }
-        if (unbound) no_such_node(m, unbound);
-        ask = false; /* once is enough */
-    } while (unbound);
 }
 
 lr_mesh_peer *lr_mesh_peer_up(lr_mesh *m, lr_id node, bool is_broker, const char *offers, void *runtime)
 {
     lr_resources total;
     if (find(m, node) || !read_resources(m, offers, &total)) return NULL;
-    bool had_broker = m->asked != NULL;
     lr_mesh_peer *p = m->allocator->allocate(m->allocator->user, sizeof *p);
     if (!p) return NULL;
     peer_init(p, node, is_broker, runtime);
@@ -688,13 +801,22 @@ lr_mesh_peer *lr_mesh_peer_up(lr_mesh *m, lr_id node, bool is_broker, const char
     choose_broker(m);
     lr_message idle = {.kind = LR_MESSAGE_IDLE, .idle.count = m->idle_told};
     if (is_broker && m->idle_told > 0 && m->idle_told < UINT32_MAX) send(m, p, &idle);
-    seek_again(m, !had_broker);
+    m->pause_ns = 0;
+    end_pause(m);
     m->left = true;
     work_off(m);
     return p;
 }
 
-static bool anybody_left(const lr_mesh *m) { return m->peers.count > 1 || m->broker.expects; }
+/* Somebody else who could run a task, now or soon. */
+static bool anybody_left(const lr_mesh *m)
+{
+    const lr_mesh_peer *p;
+    size_t position = 0;
+    while (m->peers.slots && (p = lr_map_next(&m->peers, &position)))
+        if (!is_self(m, p) && p->node.place.total.amount[LR_RESOURCE_CPU] > 0) return true;
+    return m->broker.expects;
+}
 
 /* Its node was lost. */
 static void come_back(lr_mesh *m, lr_crossing *c, const char *why)
@@ -716,9 +838,14 @@ static void come_back(lr_mesh *m, lr_crossing *c, const char *why)
         fail(m, c, LR_ERR_NODE_DIED, text);
         return;
     }
-    c->task.attempt++;
+    c->task.attempt += !LR_FAULT(SAME_ATTEMPT);
     if (c->ask) {
+        tell_done(m, c);
         seek(m, c);
+        return;
+    }
+    if (LR_FAULT(NOT_TRIED_AGAIN)) {
+        release(m, c);
         return;
     }
     c->kind = LR_CROSSING_LOST;
@@ -745,15 +872,24 @@ static void settle_lost(lr_mesh *m)
 static void drop_guests(lr_mesh *m, lr_mesh_peer *p)
 {
     lr_crossing *c;
-    lr_link *l;
     while ((c = any(&p->guests))) {
         c->peer = NULL; /* its end is still to come, and goes nowhere */
-        m->hooks.stop(m->hooks.user, c);
+        if (!LR_FAULT(GUEST_GOES_ON)) m->hooks.stop(m->hooks.user, c);
     }
-    while ((l = lr_list_pop(&p->watches)))
-        LR_CONTAINER(l, lr_crossing, link)->peer = NULL;
+    while ((c = any(&p->watches)))
+        for (; c; c = c->older)
+            c->peer = NULL;
     while ((c = any(&p->loans)))
         forget(m, c);
+}
+
+/* Those for which a broker was asked that is gone. */
+static void ask_others(lr_mesh *m, lr_id broker)
+{
+    lr_crossing *c;
+    size_t position = 0;
+    while (m->seeking.slots && (c = lr_map_next(&m->seeking, &position)))
+        if (!c->peer && lr_id_equal(c->broker, broker) && !LR_FAULT(NOT_ASKED_AGAIN)) seek_again(m, c);
 }
 
 void lr_mesh_peer_down(lr_mesh *m, lr_mesh_peer *p, const char *why)
@@ -763,28 +899,25 @@ void lr_mesh_peer_down(lr_mesh *m, lr_mesh_peer *p, const char *why)
     lr_broker_node_down(&m->broker, &p->node);
     if (p->is_broker) lr_link_remove(&p->broker_link);
     if (lr_link_in_list(&p->granted_link)) lr_link_remove(&p->granted_link);
-    bool asked = m->asked == p;
     choose_broker(m);
     m->idle_told = UINT32_MAX; /* a grant to this node may have died with it */
     drop_guests(m, p);
     for (lr_link *l = lr_list_first(&m->settled), *next; l; l = next) {
         next = lr_list_next(&m->settled, l);
         c = LR_CONTAINER(l, lr_crossing, link);
-        if (c->peer != p) continue;
-        lr_link_remove(l);
-        lr_map_take(&m->seeking, c->task.id);
-        seek(m, c);
+        if (c->peer == p) seek_again(m, c);
     }
     while ((c = any(&p->away)))
         come_back(m, c, why);
-    while ((c = any(&p->borrows)))
+    while (!LR_FAULT(BORROW_STAYS) && (c = any(&p->borrows)))
         fail(m, c, LR_ERR_NODE_DIED, "the node that had the value is gone");
-    if (asked && m->asked) seek_again(m, true);
+    ask_others(m, id_of(p));
     settle_lost(m);
-    lr_map_free(&p->away, m->allocator);
+    if (!LR_FAULT(MAP_STAYS)) lr_map_free(&p->away, m->allocator);
     lr_map_free(&p->guests, m->allocator);
     lr_map_free(&p->loans, m->allocator);
     lr_map_free(&p->borrows, m->allocator);
+    lr_map_free(&p->watches, m->allocator);
     m->allocator->release(m->allocator->user, p, sizeof *p);
     work_off(m);
 }
@@ -793,7 +926,6 @@ void lr_mesh_expect(lr_mesh *m, bool more)
 {
     lr_broker_expect(&m->broker, more);
     if (!more) {
-        seek_again(m, false);
         settle_lost(m);
     }
     work_off(m);
@@ -821,7 +953,7 @@ static lr_crossing *late(lr_mesh *m)
     while (m->seeking.slots && (c = lr_map_next(&m->seeking, &position))) {
         uint64_t deadline = c->task.deadline_ns;
         if (deadline == 0) continue;
-        if (deadline <= m->now_ns) return c;
+        if (deadline <= m->now_ns && !LR_FAULT(ALWAYS_IN_TIME)) return c;
         if (!m->deadline_ns || deadline < m->deadline_ns) m->deadline_ns = deadline;
     }
     return NULL;
@@ -831,18 +963,20 @@ void lr_mesh_now(lr_mesh *m, uint64_t now_ns)
 {
     lr_crossing *c;
     m->now_ns = now_ns;
+    if (m->ask_again_ns && m->ask_again_ns <= now_ns) end_pause(m);
     while (m->deadline_ns && m->deadline_ns <= now_ns && (c = late(m))) {
         m->deadline_ns = 1; /* look again */
         lr_map_take(&m->seeking, c->task.id);
-        tell_done(m, c->task.id);
+        tell_done(m, c);
         fail(m, c, LR_ERR_DEADLINE, "no node had room for it in time");
     }
 }
 
 uint64_t lr_mesh_deadline(const lr_mesh *m)
 {
-    uint64_t quiet = is_quiet(m) ? m->quiet_until_ns : UINT64_MAX;
-    return m->deadline_ns && m->deadline_ns < quiet ? m->deadline_ns : quiet;
+    uint64_t first = is_quiet(m) ? m->quiet_until_ns : UINT64_MAX;
+    if (m->deadline_ns && m->deadline_ns < first) first = m->deadline_ns;
+    return m->ask_again_ns && m->ask_again_ns < first ? m->ask_again_ns : first;
 }
 
 bool lr_mesh_init(lr_mesh *m, lr_id self, bool is_broker, const char *offers, const lr_allocator *a,
@@ -851,6 +985,8 @@ bool lr_mesh_init(lr_mesh *m, lr_id self, bool is_broker, const char *offers, co
     const lr_broker_hooks broker = {on_grant, on_hungry, on_placed, on_nowhere, m};
     *m = (lr_mesh){.hooks = *hooks, .allocator = a};
     lr_resource_names_init(&m->names);
+    lr_list_init(&m->unasked);
+    lr_list_init(&m->paused);
     lr_list_init(&m->settled);
     lr_list_init(&m->lost);
     lr_list_init(&m->brokers);

@@ -23,6 +23,11 @@
  * go where a broker says. Those bound to a node go there. A guest never travels on. Attempts are numbered; the first
  * end of a task stands, and a RESULT of an attempt that was given up is ignored.
  *
+ * One id twice. A parent that was started again may come to a node where its first run is not stopped yet, and submit
+ * the same children there. Of two records with one id the younger is the one that is wanted: it takes the place of the
+ * older among those that seek or are lent, waits while the older is away at the peer it would go to, and whoever
+ * borrowed hears its end.
+ *
  * A peer that is gone. Its guests here are stopped: whoever wanted them is no more. Ours that were there are tried
  * again elsewhere, up to their retries; with nobody left they run here, unless they are risky (kernels: they may have
  * been why) and were lost more than once. Stand-ins for its tasks fail.
@@ -40,11 +45,9 @@ typedef struct lr_mesh_peer {
     lr_broker_node node; /* first */
     bool is_broker;
     bool hungry;         /* a broker, for which work is wanted */
-    uint32_t granted;    /* tasks to send to it, by grants not worked off */
-    lr_id granted_by;    /* the broker that granted them */
+    uint32_t granted;    /* tasks to send to it, by grants of this node's own broker not worked off */
     lr_link broker_link, granted_link; /* while it is one; while there are some */
-    lr_map away, guests, loans, borrows; /* task -> lr_crossing */
-    lr_list watches;
+    lr_map away, guests, loans, borrows, watches; /* task -> lr_crossing */
     void *runtime;       /* NULL: this node itself */
 } lr_mesh_peer;
 
@@ -66,10 +69,13 @@ typedef struct lr_mesh_task {
 typedef struct lr_crossing {
     lr_mesh_task task;
     lr_crossing_kind kind;
-    uint32_t count;      /* LOAN: WANTs that may still come */
-    lr_link link;        /* watches; settled, lost */
+    uint32_t count;      /* LOAN: WANTs that may still come. SEEKING: brokers that said NOWHERE */
+    lr_link link;        /* unasked, paused, settled, lost */
+    struct lr_crossing *older; /* WATCH: another of the same task */
+    uint64_t serial;     /* in the order in which they were made */
     lr_mesh_peer *peer;  /* GUEST, WATCH: NULL when that is gone */
     lr_place_ask *ask;   /* NULL: plain */
+    lr_id broker;        /* that was asked for it, and keeps room for it; nil: none is */
 } lr_crossing;
 
 typedef struct lr_mesh_hooks {
@@ -109,7 +115,9 @@ typedef struct lr_mesh {
     lr_map peers;             /* node -> lr_mesh_peer, self too */
     lr_broker broker;         /* idle unless self.is_broker */
     lr_map seeking;           /* task -> lr_crossing */
+    lr_list unasked, paused;  /* SEEKING, no broker has it: to be asked for now; later, or when a node has come */
     lr_list settled;          /* SEEKING, with a peer: to be sent there */
+    uint64_t ask_again_ns, pause_ns; /* the end of the pause; 0: there is none. Its length, doubled each time */
     lr_list lost;             /* plain, oldest first */
     size_t lost_count;
     lr_list brokers;          /* self too, if it is one */
@@ -117,6 +125,7 @@ typedef struct lr_mesh {
     lr_mesh_peer *asked;      /* the broker that this node asks; NULL: there is none */
     uint64_t deadline_ns;     /* no later than the first of those that seek; 0: none */
     uint32_t idle_told;       /* what the brokers know of this node; UINT32_MAX: perhaps nothing */
+    uint64_t serial;          /* of crossings */
     bool busy, ending;        /* working off: no deeper */
     bool left;                /* tasks may have become left */
     uint64_t now_ns;
@@ -166,19 +175,22 @@ void lr_mesh_cancelled(lr_mesh *m, lr_mesh_peer *peer, lr_id task);
 
 /* ---- ends --- */
 
-/* A RESULT came: the AWAY (attempt > 0) or BORROW it is of, NULL when it is of none. The caller ends the task, then
- * calls lr_mesh_over. */
+/* A RESULT came: the AWAY (attempt > 0) or BORROW it is of. The caller takes its value in, ends the task with it, then
+ * calls lr_mesh_over. NULL when it is of none: the value is to be taken in all the same, and dropped, for the futures
+ * in it are lent until they are asked for. */
 lr_crossing *lr_mesh_result(lr_mesh *m, lr_mesh_peer *peer, lr_id task, uint32_t attempt);
 void lr_mesh_over(lr_mesh *m, lr_crossing *c);
 /* A TASK came. NULL: no memory, or it is here already. */
 lr_crossing *lr_mesh_guest(lr_mesh *m, lr_mesh_peer *peer, lr_id task, uint32_t attempt, void *runtime);
-/* A GUEST or a WATCH has ended: the peer is told, c is freed. */
-void lr_mesh_ended(lr_mesh *m, lr_crossing *c);
+/* A GUEST or a WATCH has ended: the peer is told, c is freed. cancelled: its task was; a peer that waits for a younger
+ * one of the same id, too, hears the end of that. */
+void lr_mesh_ended(lr_mesh *m, lr_crossing *c, bool cancelled);
 
 /* ---- futures in values --- */
 
-/* A future of the task goes to the peer. True: the LOAN is new, and holds runtime. */
-LR_MUST_USE bool lr_mesh_lend(lr_mesh *m, lr_mesh_peer *peer, lr_id task, void *runtime);
+/* A future of the task goes to the peer. own: runtime is no stand-in for a task elsewhere. True: the LOAN holds
+ * runtime from now on. */
+LR_MUST_USE bool lr_mesh_lend(lr_mesh *m, lr_mesh_peer *peer, lr_id task, bool own, void *runtime);
 /* One has come from the peer, which is told that its end is wanted: what stands for it (its runtime), or NULL: make
  * one, with lr_mesh_borrow. */
 void *lr_mesh_borrowed(lr_mesh *m, lr_mesh_peer *peer, lr_id task);

@@ -1,23 +1,26 @@
 #include "sched/place.h"
 
+#include "sched/fault.h"
+
 static lr_place_policy *const policies[] = {lr_place_load, lr_place_locality, lr_place_spread};
 
 /* A node without cpus runs nothing, whatever the task asks for. */
 bool lr_place_could(const lr_place_node *node, const lr_place_ask *ask)
 {
+    if (ask->affinity == LR_AFFINITY_NODE) return lr_id_equal(ask->node, node->id); /* it says itself what it lacks */
     if (node->total.amount[LR_RESOURCE_CPU] <= 0) return false;
-    if (ask->affinity == LR_AFFINITY_NODE && !lr_id_equal(ask->node, node->id)) return false;
-    return lr_resources_fit(&node->total, &ask->need);
+    return LR_FAULT(NO_ROOM) || lr_resources_fit(&node->total, &ask->need);
 }
 
-/* A node that is asked to spread tasks takes them all and lets them wait. */
+/* A node that is asked to spread tasks takes them all and lets them wait. For cpus a task never waits here, but on the
+ * node that has the fewest given (place_load.c): what is parked there has given its own back, and may wait for this. */
 bool lr_place_fits(const lr_place_node *node, const lr_place_ask *ask)
 {
     if (!lr_place_could(node, ask)) return false;
     if (ask->affinity != LR_AFFINITY_NONE) return true;
-    for (int i = 0; i < LR_RESOURCE_COUNT; i++) {
+    for (int i = LR_RESOURCE_CPU + 1; i < LR_RESOURCE_COUNT; i++) {
         int64_t left = node->total.amount[i] - node->given.amount[i], said = node->free.amount[i];
-        if (ask->need.amount[i] > (left < said ? left : said)) return false;
+        if (ask->need.amount[i] > (left < said ? left : said) && !LR_FAULT(NO_ROOM)) return false;
     }
     return true;
 }
