@@ -299,7 +299,7 @@ static bool find_offers(char text[LR_SECRET_TEXT])
         return false;
     }
     lr_resources_format(&offers, &names, agent.beside_cpu, sizeof agent.beside_cpu);
-    amount[LR_RESOURCE_CPU] = agent.config->workers * LR_AMOUNT_ONE;
+    amount[LR_RESOURCE_CPU] = (int64_t)agent.config->workers * LR_AMOUNT_ONE;
     lr_resources_format(&offers, &names, agent.offers, sizeof agent.offers);
     return true;
 }

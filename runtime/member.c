@@ -216,20 +216,20 @@ bool lr_member_join(const char *address, char text[LR_MEMBER_TEXT])
     return false;
 }
 
-static void tell_wall_time(lr_control_request *request, char text[LR_MEMBER_TEXT * 4])
+static void tell_wall_time(lr_control_request *request, char text[LR_MEMBER_LINE])
 {
     const char *line = request->value.at, *at = memmem(line, request->value.size_bytes, " at=", 4);
     size_t size = request->value.size_bytes;
-    if (!at || size > LR_MEMBER_TEXT * 3) return;
+    if (!at || size + 32 > LR_MEMBER_LINE) return;
     const char *rest = at + 4;
     while (rest < line + size && *rest >= '0' && *rest <= '9')
         rest++;
-    int n = snprintf(text, LR_MEMBER_TEXT * 4, "%.*s at=%llu%.*s", (int)(at - line), line,
+    int n = snprintf(text, LR_MEMBER_LINE, "%.*s at=%llu%.*s", (int)(at - line), line,
                      (unsigned long long)lr_here_wall_ms() * 1000000, (int)(line + size - rest), rest);
     request->value = lr_bytes_of(text, (size_t)n);
 }
 
-bool lr_member_passes(lr_control_request *request, char text[LR_MEMBER_TEXT * 4])
+bool lr_member_passes(lr_control_request *request, char text[LR_MEMBER_LINE])
 {
     if (!member.control) return true;
     bool writes = request->op == LR_CONTROL_PUT || request->op == LR_CONTROL_APPEND;

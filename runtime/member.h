@@ -15,6 +15,7 @@
 #include "sched/id.h"
 
 #define LR_MEMBER_TEXT 512
+#define LR_MEMBER_LINE 2048u /* of the log of errors */
 
 typedef struct lr_member_config {
     const char *url;
@@ -36,7 +37,7 @@ const char *lr_member_listen(void);
 LR_MUST_USE bool lr_member_join(const char *address, char text[LR_MEMBER_TEXT]);
 /* A request of the machine's on its way to the store. False: the store need not hear it. The time in a line of the log
  * of errors becomes the wall clock's, which other processes know; the line then lies in text. */
-bool lr_member_passes(lr_control_request *request, char text[LR_MEMBER_TEXT * 4]);
+bool lr_member_passes(lr_control_request *request, char text[LR_MEMBER_LINE]);
 bool lr_member_is_open(void);
 /* How a process of this job ended, where its agent has said so: "was killed by signal 9 (Killed)". Blocks for an answer
  * of the store. */

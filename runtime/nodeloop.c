@@ -91,7 +91,7 @@ static void do_timer(const lr_action *a)
 
 static void do_control(const lr_action *a)
 {
-    char text[LR_MEMBER_TEXT * 4];
+    char text[LR_MEMBER_LINE];
     lr_control_request request = a->request;
     bool kept = !lr_member_passes(&request, text);
     if (!kept && lr_control_request_make(loop.control, &request) == LR_ERR_NONE) return;

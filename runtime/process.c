@@ -46,7 +46,7 @@ int lr_process_begin(const lr_process_start *s, int *pid)
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before); /* no handler of ours may run in the child */
     pid_t child = vfork();
-    if (child == 0) become(s, program, parent, pipe_fds[1]);
+    if (child == 0) become(s, program, parent, pipe_fds[1]); /* NOLINT: system calls only, as posix_spawn's own */
     if (child < 0) why = errno;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     close(pipe_fds[1]);

@@ -31,7 +31,7 @@ bool lr_reach_url(const lr_control *control, char url[LR_REACH_TEXT])
     uint32_t count = lr_control_redis_fds(control, fds);
     snprintf(url, LR_REACH_TEXT, "tcp://127.0.0.1:0");
     for (uint32_t i = 0; i < count; i++) {
-        struct sockaddr_storage own, other;
+        struct sockaddr_storage own = {0}, other = {0};
         socklen_t own_size = sizeof own, other_size = sizeof other;
         if (getsockname(fds[i].fd, (struct sockaddr *)&own, &own_size) != 0) continue;
         if (getpeername(fds[i].fd, (struct sockaddr *)&other, &other_size) != 0) continue;

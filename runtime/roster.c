@@ -123,7 +123,8 @@ static lr_roster_entry *add(lr_roster *r, lr_id key)
     lr_roster_entry *e = calloc(1, sizeof *e);
     if (!e) return NULL;
     e->key = key;
-    return r->entries[r->count++] = e;
+    r->entries[r->count++] = e;
+    return e;
 }
 
 static void take_row(lr_roster *r, const lr_control_row *row, uint64_t now_ns)
