@@ -201,7 +201,8 @@ static void open_cluster(lua_State *L, char secret[65])
                                  .node = session.node, .job = session.job,
                                  .seed = session.config.seed, .print = print_line,
                                  .how_ended = lr_children_look, .replace = lr_children_replace,
-                                 .starts = true};
+                                 .starts = true,
+                                 .forsake = lr_children_forsake};
     make_secret(&cluster.secret, secret);
     memcpy((void *)cluster.paths, (const void *)lr_worker_state_paths_noted(), sizeof cluster.paths);
     if (!lr_nodeloop_open_cluster(&cluster, text)) luaL_error(L, "--procs: %s", text);

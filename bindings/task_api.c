@@ -5,6 +5,7 @@
 #include "bindings/run.h"
 #include "bindings/session.h"
 #include "runtime/cluster.h"
+#include "runtime/modules.h"
 
 #include <stdio.h>
 
@@ -122,7 +123,10 @@ static int api_print_line(lua_State *L)
     char mark[LR_ID_TEXT + 220] = "", id[LR_ID_TEXT];
     if (S->current) {
         lr_id_format(S->current->task->id, id);
-        snprintf(mark, sizeof mark, "[%.200s %.8s] ", lr_task_name(S->current->task), id);
+        char node[LR_ID_TEXT];
+        lr_id_format(lr_session_node(), node);
+        snprintf(mark, sizeof mark, "[%.200s %.8s%s%.*s] ", lr_task_name(S->current->task), id,
+                 lr_cluster_is_open() ? " on " : "", lr_cluster_is_open() ? 8 : 0, node);
     }
     if (lr_cluster_serves()) {
         lua_pushfstring(L, "%s", mark);
@@ -136,12 +140,32 @@ static int api_print_line(lua_State *L)
     return 0;
 }
 
+/* fetch_module(name): source and path from the driver, where this process serves one; else nil and why not. */
+static int api_fetch_module(lua_State *L)
+{
+    char why[160];
+    lr_module_source source;
+    const char *name = luaL_checkstring(L, 1);
+    lua_pushnil(L);
+    if (!lr_cluster_serves()) {
+        lua_pushliteral(L, "");
+    } else if (!lr_cluster_fetch_module(name, &source, why)) {
+        lua_pushfstring(L, "\n\tno answer from the driver: %s", why);
+    } else if (!source.path[0]) {
+        lua_pushfstring(L, "\n\tnot with the driver either, which looked in %s", source.text);
+    } else {
+        lua_pushlstring(L, source.text, source.text_bytes);
+        lua_pushstring(L, source.path);
+    }
+    return 2;
+}
+
 void lr_task_api_open(lr_state *S, lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"task", api_task},         {"cancelled", api_cancelled}, {"checkpoint", api_checkpoint},
         {"sleep", api_sleep},       {"yield", api_yield},         {"now", api_now},
         {"progress", api_progress}, {"random", api_random},       {"randomseed", api_randomseed},
-        {"print_line", api_print_line}, {NULL, NULL}};
+        {"print_line", api_print_line}, {"fetch_module", api_fetch_module}, {NULL, NULL}};
     lr_state_register(S, L, functions);
 }

@@ -130,6 +130,17 @@ bool lr_children_look(int pid, char *text, size_t text_bytes)
     return ended;
 }
 
+void lr_children_forsake(bool (*connected)(int pid))
+{
+    pthread_mutex_lock(&children.lock);
+    for (unsigned i = 0; i < children.count; i++) {
+        struct child *c = &children.all[i];
+        look(c);
+        if (!c->ended && !connected(c->pid)) kill(c->pid, SIGKILL);
+    }
+    pthread_mutex_unlock(&children.lock);
+}
+
 void lr_children_end(void)
 {
     uint64_t deadline = lr_clock_ns() + END_NS;

@@ -24,6 +24,8 @@ unsigned lr_children_pids(int pids[LR_CHILDREN_MAX]);
 bool lr_children_look(int pid, char *text, size_t text_bytes);
 /* Starts another in the place of each that has ended. False: none was started, or too many have ended already. */
 LR_MUST_USE bool lr_children_replace(void);
+/* Those that are not connected to us end at once: they would find nobody. */
+void lr_children_forsake(bool (*connected)(int pid));
 /* Waits until all have ended. */
 void lr_children_end(void);
 /* For the child: to die with its parent. */

@@ -6,6 +6,8 @@
 #include "runtime/extra.h"
 #include "runtime/lineage.h"
 #include "runtime/lending.h"
+#include "runtime/modules.h"
+#include "runtime/segment.h"
 #include "sched/mesh.h"
 
 #include <stdio.h>
@@ -16,6 +18,7 @@
 #define BROKERS 3           /* nodes that carry the role, the driver among them */
 #define IDLE_LESS_NS 1000000 /* that this node is busy again is told at most so often */
 #define GIVE_NS 50000        /* a worker here that is about to end something comes sooner */
+#define PROGRESS_NS 100000000
 #define CLOSE_NS 200000000
 #define LOOK_SOON_NS 50000000 /* for children that ended before they came, while they are expected; and later */
 #define LOOK_NS 1000000000
@@ -40,6 +43,8 @@ typedef struct guest {
     lr_task *t;       /* one count */
     lr_crossing *crossing;
     struct guest *next_ended;
+    struct guest *next, **link; /* in cluster.guests */
+    uint16_t told;              /* how far it was when that was last told */
 } guest;
 
 typedef struct line {
@@ -63,8 +68,11 @@ static struct {
     bool give_waits;          /* somebody would take it */
     uint64_t less_ns;         /* when it was last told that this node is busy again */
     uint32_t epoch_seen;
+    guest *guests;
+    uint64_t progress_ns;     /* when to look how far they are */
     lr_resources free_told;
     char offers[OFFERS_TEXT];
+    lr_id host;               /* equal where processes see the same files and memory; nil: nobody else does */
     /* any thread */
     _Atomic bool open;
     _Atomic(guest *) ended;
@@ -255,8 +263,18 @@ static guest *guest_new(lr_task *t)
 {
     guest *g = calloc(1, sizeof *g);
     LR_ASSERT(g); /* a few bytes beside a task */
-    *g = (guest){.waiter.notify = on_end, .t = t};
+    *g = (guest){.waiter.notify = on_end, .t = t, .next = cluster.guests, .link = &cluster.guests};
+    if (g->next) g->next->link = &g->next;
+    cluster.guests = g;
     return g;
+}
+
+static void guest_free(guest *g)
+{
+    *g->link = g->next;
+    if (g->next) g->next->link = g->link;
+    lr_task_release(g->t);
+    free(g);
 }
 
 static void watch(void *user, lr_crossing *c)
@@ -280,8 +298,7 @@ static void forget(void *user, const lr_crossing *c)
     switch (c->kind) {
     case LR_CROSSING_GUEST:
     case LR_CROSSING_WATCH:
-        if (g) lr_task_release(g->t);
-        free(g);
+        if (g) guest_free(g);
         return;
     case LR_CROSSING_SEEKING:
         if (still_wanted(c->task.runtime)) lr_away_fail(cluster.pool, c->task.runtime, LR_ERR_CANCELLED, "");
@@ -336,7 +353,8 @@ static lr_task *make_guest(link_state *l, const lr_message *m)
     lr_value args;
     lr_fn *fn = lr_exchange_function(&l->exchange, m->task.function);
     if (!fn) {
-        refuse(l, m->task.task, (uint32_t)m->task.attempt, "its function could not be made on that node");
+        snprintf(text, sizeof text, "its function could not be made on that node: %.200s", l->exchange.why);
+        refuse(l, m->task.task, (uint32_t)m->task.attempt, text);
         return NULL;
     }
     lr_reader r = lr_reader_of(m->task.options.at, m->task.options.size_bytes);
@@ -358,8 +376,8 @@ static void take_task(link_state *l, const lr_message *m)
     guest *g = guest_new(t);
     g->crossing = lr_mesh_guest(&cluster.mesh, l->peer, m->task.task, (uint32_t)m->task.attempt, g);
     if (!g->crossing) {
-        lr_task_drop(t);
-        free(g);
+        guest_free(g);
+        lr_task_release(t);
         refuse(l, m->task.task, (uint32_t)m->task.attempt, "not enough memory on the node that was to run it");
         return;
     }
@@ -368,6 +386,15 @@ static void take_task(link_state *l, const lr_message *m)
     bool watched = lr_task_watch(t, &g->waiter); /* it is waiting: nobody else knows it */
     LR_ASSERT(watched);
     lr_pool_submit(NULL, t);
+}
+
+static void take_progress(link_state *l, const lr_message *m)
+{
+    lr_crossing *c = lr_mesh_result(&cluster.mesh, l->peer, m->progress.task, (uint32_t)m->progress.attempt);
+    if (!c) return;
+    lr_task *t = c->kind == LR_CROSSING_BORROW ? ((lr_stand_in *)c->task.runtime)->t : c->task.runtime;
+    atomic_store_explicit(&t->progress, (uint16_t)(m->progress.done < UINT16_MAX ? m->progress.done : UINT16_MAX),
+                          memory_order_relaxed);
 }
 
 /* Of a future that was lent to this node. */
@@ -465,6 +492,7 @@ static void say_here(link_state *l)
     lr_message m = {.kind = LR_MESSAGE_HERE};
     m.here.pid = (uint64_t)getpid();
     m.here.broker = cluster.mesh.self.is_broker;
+    m.here.host = cluster.host;
     m.here.offers = lr_bytes_of(cluster.offers, strlen(cluster.offers));
     lr_channel_send(&l->link, &m);
 }
@@ -475,9 +503,18 @@ static void take_here(link_state *l, const lr_message *m)
     if (l->peer) return;
     snprintf(offers, sizeof offers, "%.*s", (int)m->here.offers.size_bytes, (const char *)m->here.offers.at);
     l->pid = (int)m->here.pid;
+    l->exchange.same_host = !lr_id_is_nil(cluster.host) && lr_id_equal(m->here.host, cluster.host);
     l->is_broker = m->here.broker != 0;
     l->peer = lr_mesh_peer_up(&cluster.mesh, l->node, l->is_broker, offers, l);
     if (!l->peer) lr_transport_hang_up(l->link.peer);
+}
+
+static void take_want_module(link_state *l, const lr_message *m)
+{
+    lr_message answer;
+    if (cluster.config.serves) return;
+    lr_modules_answer(m, cluster.config.paths[0], &cluster.values, &answer);
+    lr_channel_send(&l->link, &answer);
 }
 
 static void handle(void *link, const lr_message *m)
@@ -496,6 +533,9 @@ static void handle(void *link, const lr_message *m)
     case LR_MESSAGE_FUNCTION: lr_exchange_take_function(&l->exchange, m); return;
     case LR_MESSAGE_TASK: take_task(l, m); return;
     case LR_MESSAGE_RESULT: take_result(l, m); return;
+    case LR_MESSAGE_PROGRESS: take_progress(l, m); return;
+    case LR_MESSAGE_WANT_MODULE: take_want_module(l, m); return;
+    case LR_MESSAGE_MODULE: lr_modules_came(m); return;
     case LR_MESSAGE_PRINT:
         if (cluster.config.print) cluster.config.print(m->print.line.at, m->print.line.size_bytes);
         return;
@@ -629,6 +669,7 @@ static void on_peer_down(void *user, lr_peer *peer, lr_ending end, const char *t
     }
     link_free(l, how);
     atomic_store(&cluster.idle, true); /* a grant may have died with it: whoever sleeps here says so once more */
+    if (driver_gone) lr_modules_lost();
     if (driver_gone) cluster.config.lost(text);
     if (cluster.config.serves) return;
     bool more = cluster.config.replace && cluster.config.replace();
@@ -684,6 +725,12 @@ static void send_lines(void)
     }
 }
 
+static void ask_driver(const lr_message *m)
+{
+    link_state *to = driver();
+    if (to) lr_channel_send(&to->link, m);
+}
+
 /* More room is told when a worker has found nothing to do; less, now and then. */
 static void tell_idle(uint64_t now_ns)
 {
@@ -734,6 +781,23 @@ static void look_for_missing(uint64_t now_ns)
     cluster.look_ns = now_ns + (cluster.expect_until_ns ? LOOK_SOON_NS : LOOK_NS);
 }
 
+static void tell_progress(uint64_t now_ns)
+{
+    if (!cluster.guests || now_ns < cluster.progress_ns) return;
+    cluster.progress_ns = now_ns + PROGRESS_NS;
+    for (guest *g = cluster.guests; g; g = g->next) {
+        uint16_t done = atomic_load_explicit(&g->t->progress, memory_order_relaxed);
+        const lr_crossing *c = g->crossing;
+        if (done == g->told || !c->peer) continue;
+        g->told = done;
+        lr_message m = {.kind = LR_MESSAGE_PROGRESS};
+        m.progress.task = c->task.id;
+        m.progress.attempt = c->kind == LR_CROSSING_GUEST ? c->task.attempt : 0;
+        m.progress.done = done;
+        send_message(NULL, c->peer, &m);
+    }
+}
+
 static void look_whether_all_came(uint64_t now_ns)
 {
     look_for_missing(now_ns);
@@ -754,6 +818,7 @@ void lr_cluster_turn(const lr_resources *free)
     tell_ended();
     tell_cancelled();
     send_lines();
+    if (cluster.config.serves) lr_modules_turn(ask_driver);
     look_whether_all_came(now_ns);
     if (cluster.started) {
         for (unsigned i = 0; i < cluster.link_count; i++)
@@ -761,6 +826,7 @@ void lr_cluster_turn(const lr_resources *free)
         tell_free(free);
         tell_idle(now_ns);
         cluster.give_waits = false;
+        tell_progress(now_ns);
         lr_mesh_left(&cluster.mesh);
     }
     const lr_mesh *m = &cluster.mesh;
@@ -778,6 +844,7 @@ uint64_t lr_cluster_deadline(void)
     if (cluster.give_waits && cluster.give_ns < deadline) deadline = cluster.give_ns;
     bool missing = cluster.config.starts && cluster.mesh.peers.count <= cluster.config.expected;
     if (missing && cluster.look_ns < deadline) deadline = cluster.look_ns;
+    if (cluster.guests && cluster.progress_ns < deadline) deadline = cluster.progress_ns;
     return cluster.expect_until_ns && cluster.expect_until_ns < deadline ? cluster.expect_until_ns : deadline;
 }
 
@@ -821,6 +888,11 @@ bool lr_cluster_is_open(void) { return atomic_load(&cluster.open); }
 bool lr_cluster_serves(void) { return lr_cluster_is_open() && cluster.config.serves; }
 bool lr_cluster_rests(void) { return atomic_load(&cluster.busy) == 0; }
 
+bool lr_cluster_fetch_module(const char *name, struct lr_module_source *out, char why[160])
+{
+    return lr_modules_fetch(name, cluster.config.ring, out, why);
+}
+
 void lr_cluster_print(const char *bytes, size_t size_bytes)
 {
     line *l = malloc(sizeof *l + size_bytes), *head = atomic_load(&cluster.lines);
@@ -843,6 +915,7 @@ static bool open_mesh(void)
     lr_builder_init(&cluster.values);
     lr_builder_init(&cluster.extras);
     lr_resources_format(c->offers, c->names, cluster.offers, sizeof cluster.offers);
+    cluster.host = lr_host_id();
     if (!lr_mesh_init(&cluster.mesh, c->node, !c->serves, cluster.offers, &lr_process_allocator, &hooks, c->node.lo))
         return false;
     lr_mesh_now(&cluster.mesh, lr_clock_ns());
@@ -911,6 +984,13 @@ void lr_cluster_start(void)
     atomic_store(&cluster.idle, true);
 }
 
+static bool is_connected(int pid)
+{
+    for (unsigned i = 0; i < cluster.link_count; i++)
+        if (cluster.links[i]->pid == pid) return true;
+    return false;
+}
+
 void lr_cluster_close(void)
 {
     if (!cluster.transport) return;
@@ -918,6 +998,7 @@ void lr_cluster_close(void)
     cluster.closing = true;
     lr_lineage_close();
     lr_mesh_fini(&cluster.mesh);
+    if (cluster.config.forsake) cluster.config.forsake(is_connected);
     lr_transport_close(cluster.transport, CLOSE_NS);
     cluster.transport = NULL;
     while (cluster.link_count > 0) {

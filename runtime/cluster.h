@@ -51,6 +51,8 @@ typedef struct lr_cluster_config {
     bool (*how_ended)(int pid, char *text, size_t text_bytes);
     bool (*replace)(void);
     bool starts; /* by replace, for all that ended, also before they had come */
+    /* driver: the job is over; processes that it started and that are not connected (yet) end (connected by pid) */
+    void (*forsake)(bool (*connected)(int pid));
     /* to this node's machine with a task that is its own: takes over a count */
     void (*submit)(lr_task *t);
 } lr_cluster_config;
@@ -78,6 +80,9 @@ bool lr_cluster_is_open(void);
 bool lr_cluster_serves(void);
 /* Nothing is away, and nothing is being run for others. */
 bool lr_cluster_rests(void);
+/* Serving: a module's source from the driver (runtime/modules.h). Blocks. */
+struct lr_module_source;
+LR_MUST_USE bool lr_cluster_fetch_module(const char *name, struct lr_module_source *out, char why[160]);
 /* Serving: a line for the script's terminal. */
 void lr_cluster_print(const char *line, size_t size_bytes);
 

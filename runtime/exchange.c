@@ -1,6 +1,6 @@
 #include "runtime/exchange.h"
 
-#include "runtime/kernels.h"
+#include "runtime/kernel_ship.h"
 #include "runtime/task.h"
 
 #include <stdio.h>
@@ -46,6 +46,20 @@ lr_bytes lr_exchange_out(lr_exchange *x, lr_builder *b, const lr_value *v)
     return lr_bytes_of(b->data, b->failed ? 0 : b->size_bytes);
 }
 
+static lr_id library_id(const char *path, const char *name)
+{
+    return lr_id_child(lr_id_from_bytes(path, strlen(path)), lr_id_from_bytes(name, strlen(name)).lo);
+}
+
+/* The library of a kernel, where the other side has not had it. */
+static lr_bytes ship(lr_exchange *x, const lr_kernel_set *set, lr_builder *b)
+{
+    lr_id id = library_id(set->path, set->name);
+    if (x->same_host || lr_map_find(&x->shipped, id)) return lr_bytes_of(NULL, 0);
+    if (lr_map_add(&x->shipped, id, (void *)(uintptr_t)set, &lr_process_allocator)) lr_kernel_ship(set, b);
+    return lr_bytes_of(b->data, b->failed ? 0 : b->size_bytes);
+}
+
 static void send_function(lr_exchange *x, lr_fn *fn, lr_id id)
 {
     lr_builder b; /* functions lie inside functions: each level has its own */
@@ -57,6 +71,7 @@ static void send_function(lr_exchange *x, lr_fn *fn, lr_id id)
     m.function.module = text_of(fn->kind == LR_FN_KERNEL ? fn->kernel->set->path : fn->module);
     m.function.field = text_of(fn->kind == LR_FN_KERNEL ? fn->kernel->set->name : fn->field);
     if (fn->kind == LR_FN_LUA) m.function.body = lr_exchange_out(x, &b, &fn->body);
+    if (fn->kind == LR_FN_KERNEL) m.function.library = ship(x, fn->kernel->set, &b);
     lr_channel_send(x->link, &m);
     lr_builder_fini(&b);
 }
@@ -99,16 +114,32 @@ bool lr_exchange_in(lr_exchange *x, lr_bytes bytes, lr_value *v, char *text, siz
     return lr_import(&r, v, &from, text, text_bytes);
 }
 
-static lr_kernel *find_kernel(const char *name, const char *path, const char *set_name)
+/* The library of a kernel: the sender's own file, or what it has shipped, now or before. NULL: x->why. */
+static const lr_kernel_set *find_library(lr_exchange *x, const char *path, const char *name, lr_bytes shipped)
 {
-    const lr_kernel_set *set;
     char *message = NULL;
+    const lr_kernel_set *set = NULL;
+    lr_id id = library_id(path, name);
+    if (!x->same_host && shipped.size_bytes == 0 && (set = lr_map_find(&x->libraries, id))) return set;
+    lr_err err = x->same_host || shipped.size_bytes == 0
+                     ? lr_kernels_load(path, name, &set, &message)
+                     : lr_kernel_unship(name, shipped.at, shipped.size_bytes, &set, &message);
+    if (err == LR_ERR_NONE && !x->same_host)
+        err = lr_map_add(&x->libraries, id, (void *)(uintptr_t)set, &lr_process_allocator) ? LR_ERR_NONE
+                                                                                           : LR_ERR_OUT_OF_MEMORY;
+    if (err != LR_ERR_NONE) snprintf(x->why, sizeof x->why, "%s", message ? message : lr_err_meaning(err));
+    free(message);
+    return err == LR_ERR_NONE ? set : NULL;
+}
+
+static lr_kernel *find_kernel(lr_exchange *x, const char *name, const char *path, const char *set_name,
+                              lr_bytes shipped)
+{
     const char *dot = strrchr(name, '.');
-    if (lr_kernels_load(path, set_name, &set, &message) != LR_ERR_NONE) {
-        free(message);
-        return NULL;
-    }
-    return lr_kernels_get(set, dot ? dot + 1 : name);
+    const lr_kernel_set *set = find_library(x, path, set_name, shipped);
+    lr_kernel *kernel = set ? lr_kernels_get(set, dot ? dot + 1 : name) : NULL;
+    if (set && !kernel) snprintf(x->why, sizeof x->why, "kernel library %s has no kernel '%s'", set->path, name);
+    return kernel;
 }
 
 static void cut(lr_bytes from, char *text, size_t text_bytes)
@@ -125,8 +156,12 @@ void lr_exchange_take_function(lr_exchange *x, const lr_message *m)
     cut(m->function.module, module, sizeof module);
     cut(m->function.field, field, sizeof field);
     lr_value body = {0};
-    if (m->function.kind == LR_FN_LUA && !lr_exchange_in(x, m->function.body, &body, text, sizeof text)) return;
-    lr_kernel *kernel = m->function.kind == LR_FN_KERNEL ? find_kernel(name, module, field) : NULL;
+    if (m->function.kind == LR_FN_LUA && !lr_exchange_in(x, m->function.body, &body, text, sizeof text)) {
+        snprintf(x->why, sizeof x->why, "%s", text);
+        return;
+    }
+    lr_kernel *kernel = NULL;
+    if (m->function.kind == LR_FN_KERNEL) kernel = find_kernel(x, name, module, field, m->function.library);
     if (m->function.kind == LR_FN_KERNEL && !kernel) return;
     lr_fn_become(fn, (lr_fn_kind)m->function.kind, name, module, field, kernel, &body);
 }
@@ -150,4 +185,6 @@ void lr_exchange_fini(lr_exchange *x)
 {
     release_all(&x->functions);
     release_all(&x->known);
+    lr_map_free(&x->libraries, &lr_process_allocator);
+    lr_map_free(&x->shipped, &lr_process_allocator);
 }

@@ -19,6 +19,9 @@ typedef struct lr_exchange {
     struct lr_task *(*borrow)(void *user, lr_id id); /* one has come: one count, the caller's; NULL: no memory */
     void *user;
     lr_lending *lending;                             /* how large buffers go */
+    bool same_host;   /* files of this machine are files of theirs */
+    char why[300];    /* why the last function that could not be made could not */
+    lr_map shipped, libraries; /* of path and name -> lr_kernel_set: sent to them, come from them */
     lr_map functions; /* id there -> lr_fn: theirs; one count */
     lr_map known;     /* id here -> lr_fn: ours, sent; one count */
 } lr_exchange;
@@ -31,7 +34,7 @@ lr_id lr_exchange_know(lr_exchange *x, lr_fn *fn);
 lr_bytes lr_exchange_out(lr_exchange *x, lr_builder *b, const lr_value *v);
 /* *v (empty before) from bytes. False: text says why. */
 LR_MUST_USE bool lr_exchange_in(lr_exchange *x, lr_bytes bytes, lr_value *v, char *text, size_t text_bytes);
-/* A FUNCTION came. Where it cannot be made (a kernel's library is not here) its tasks are refused. */
+/* A FUNCTION came. Where it cannot be made (a kernel's library cannot be opened here) its tasks are refused: why. */
 void lr_exchange_take_function(lr_exchange *x, const lr_message *m);
 /* What has come under that id, whole; not counted. NULL: none has. */
 lr_fn *lr_exchange_function(lr_exchange *x, lr_id id);

@@ -189,7 +189,7 @@ static void make_directories(char *path)
     mkdir(path, 0700);
 }
 
-static char *cache_directory(void)
+char *lr_kernels_cache(void)
 {
     const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     char *path = NULL;
@@ -215,7 +215,7 @@ static bool load_cached(job *j, const lr_kernel_set **out)
 {
     char *path = cached_path(j), *ignored = NULL;
     bool ok = path && is_ours(path, S_IFREG) &&
-              lr_kernels_load_source(path, j->source->name, j->hash, out, &ignored) == LR_ERR_NONE;
+              lr_kernels_load_source(path, j->source, j->hash, out, &ignored) == LR_ERR_NONE;
     free(ignored); /* a damaged file is compiled again */
     free(path);
     return ok;
@@ -416,7 +416,7 @@ static lr_err load_compiled(job *j, const lr_kernel_set **out)
 {
     char *cached = cached_path(j);
     bool moved = cached && rename(j->so_path, cached) == 0;
-    lr_err err = lr_kernels_load_source(moved ? cached : j->so_path, j->source->name, j->hash, out,
+    lr_err err = lr_kernels_load_source(moved ? cached : j->so_path, j->source, j->hash, out,
                                         j->message);
     free(cached);
     return err;
@@ -446,7 +446,7 @@ static lr_err compile_once(job *j, const lr_kernel_set **out)
 {
     *out = lr_kernels_of_source(j->hash);
     if (*out) return LR_ERR_NONE;
-    j->cache = cache_directory();
+    j->cache = lr_kernels_cache();
     if (load_cached(j, out)) return LR_ERR_NONE;
     return build(j, out);
 }

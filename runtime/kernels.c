@@ -189,26 +189,50 @@ static lr_err open_set(const char *path, const char *name, lr_kernel_set **out, 
     return err;
 }
 
-lr_err lr_kernels_load_source(const char *path, const char *name, lr_id source,
-                              const lr_kernel_set **out, char **message)
+static lr_err load(const char *path, const char *name, lr_kernel_set **out, char **message)
 {
     char *real = realpath(path, NULL); /* has a slash: the linker must not search */
     if (!real)
         return refuse(LR_ERR_KERNEL_ERROR, message, "kernel library %s cannot be opened: %s", path,
                       strerror(errno));
+    *out = NULL;
+    lr_err err = open_set(real, name, out, message);
+    free(real);
+    return err;
+}
+
+/* Where there is no memory for it the library is only not sent to machines of another kind. */
+static void keep_source(lr_kernel_set *set, const lr_kernel_source *source)
+{
+    set->flags = calloc(source->flag_count + 1, sizeof(char *));
+    for (; set->flags && set->flag_count < source->flag_count; set->flag_count++)
+        if (!(set->flags[set->flag_count] = strdup(source->flags[set->flag_count]))) return;
+    if (set->flags) set->text = strndup(source->source, source->source_bytes);
+}
+
+lr_err lr_kernels_load_source(const char *path, const lr_kernel_source *source, lr_id hash,
+                              const lr_kernel_set **out, char **message)
+{
     lr_kernel_set *set = NULL;
     pthread_mutex_lock(&sets.lock);
-    lr_err err = open_set(real, name, &set, message);
-    if (!err && lr_id_is_nil(set->source)) set->source = source;
+    lr_err err = load(path, source->name, &set, message);
+    if (!err && lr_id_is_nil(set->source)) {
+        set->source = hash;
+        keep_source(set, source);
+    }
     pthread_mutex_unlock(&sets.lock);
-    free(real);
     *out = set;
     return err;
 }
 
 lr_err lr_kernels_load(const char *path, const char *name, const lr_kernel_set **out, char **message)
 {
-    return lr_kernels_load_source(path, name, LR_ID_NIL, out, message);
+    lr_kernel_set *set = NULL;
+    pthread_mutex_lock(&sets.lock);
+    lr_err err = load(path, name, &set, message);
+    pthread_mutex_unlock(&sets.lock);
+    *out = set;
+    return err;
 }
 
 const lr_kernel_set *lr_kernels_of_source(lr_id source)

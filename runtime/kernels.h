@@ -27,6 +27,9 @@ typedef struct lr_kernel_set {
     char *name; /* "go" */
     char *path; /* as opened; of a library made from source, where it was cached */
     lr_id source; /* hash of source, flags and compiler; LR_ID_NIL: not compiled here */
+    char *text;   /* the source; NULL: not compiled here, or no memory to keep it */
+    char **flags;
+    size_t flag_count;
     uint32_t count;
     lr_kernel *kernels; /* in the library's order */
     void *handle;
@@ -67,9 +70,11 @@ lr_kernel *lr_kernels_get(const lr_kernel_set *set, const char *name);
 
 /* For runtime/kernel_compile.c: the open library that was made from that source, or NULL. */
 const lr_kernel_set *lr_kernels_of_source(lr_id source);
-/* As lr_kernels_load; the library is then found by lr_kernels_of_source. */
-lr_err lr_kernels_load_source(const char *path, const char *name, lr_id source,
+/* As lr_kernels_load; the library is then found by lr_kernels_of_source, and knows what it was made of. */
+lr_err lr_kernels_load_source(const char *path, const lr_kernel_source *source, lr_id hash,
                               const lr_kernel_set **out, char **message);
+/* The cache's directory, made where it was not there; malloc'ed. NULL: there can be none. */
+char *lr_kernels_cache(void);
 
 /* ---- the call ----------------------------------------------------------------------------------- */
 

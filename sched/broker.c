@@ -183,7 +183,8 @@ static void nowhere(lr_broker *b, ask *a)
 /* False: it must wait. */
 static bool settle(lr_broker *b, ask *a)
 {
-    lr_place_node *place = lr_place_best(b->nodes, b->node_count, &a->what, &b->chance);
+    bool waits = b->expects && a->what.affinity == LR_AFFINITY_SPREAD; /* for those to spread it over */
+    lr_place_node *place = waits ? NULL : lr_place_best(b->nodes, b->node_count, &a->what, &b->chance);
     if (!place) {
         if (b->expects || could_somewhere(b, a)) return false;
         nowhere(b, a);

@@ -2,7 +2,8 @@
 --
 -- Globals do not travel with a function, so reading one that is not there is a mistake that must
 -- not pass as nil. Modules may set globals while they are loaded (old ones do). math.random is a stream
--- of the task's own; print is a whole line at the script's terminal.
+-- of the task's own; print is a whole line at the script's terminal; a module that is not found on this node is asked
+-- for at the driver.
 
 local core = require "luarun.core"
 require "luarun"
@@ -22,6 +23,14 @@ function require(name) -- luacheck: globals require
   if new and not ok then loaded[name] = nil end
   if not ok then error(value, 2) end
   return value
+end
+
+-- A module that is not on this node's package.path may be on the driver's.
+local loaders = package.loaders
+loaders[#loaders + 1] = function(name)
+  local source, where = core.fetch_module(name)
+  if not source then return where end
+  return assert(loadstring(source, "@" .. where))
 end
 
 function print(...) -- luacheck: globals print

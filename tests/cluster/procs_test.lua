@@ -152,7 +152,7 @@ check.test("lines printed elsewhere come to the script's terminal, each once", f
     lr.wait(futures)
     lr.sleep(0.05)]])
   local seen = {}
-  for i in out:gmatch("%[say %x+%] line\t(%d+)\n") do seen[tonumber(i)] = (seen[tonumber(i)] or 0) + 1 end
+  for i in out:gmatch("%[say %x+ on %x+%] line\t(%d+)\n") do seen[tonumber(i)] = (seen[tonumber(i)] or 0) + 1 end
   for i = 1, 60 do check.eq(seen[i], 1, "line " .. i) end
 end)
 

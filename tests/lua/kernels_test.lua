@@ -176,12 +176,6 @@ local function until_true(fn, what)
   end
 end
 
--- Of a kernel that looks at its own progress from outside: on one process only.
-local function test_here(name, fn)
-  if lr.stats().procs == 1 then return test(name, fn) end
-  check.skip(name, "what a kernel in another process has done is not shown here")
-end
-
 local function running(f)
   until_true(function() return tostring(f):find("25 %", 1, true) end, "the kernel to run")
   return f
@@ -293,6 +287,9 @@ end)
 
 -- ---- nothing is copied ----------------------------------------------------------------------------------------
 
+if lr.stats().procs > 1 then
+  check.skip("nothing is copied", "addresses of different processes")
+else
 test("a shared tensor is not copied on its way to a kernel", function()
   local t = lr.put(lr.tensor("f64", {100000})):get()
   eq(m.address(t):get(), address_of(t))
@@ -322,9 +319,6 @@ test("a kernel's tensor is not copied: to the script, through tasks, to the next
   eq(m.address(g):get(), address)
 end)
 
-if lr.stats().procs > 1 then
-  check.skip("small tensors, and long strings, are shared", "addresses of different processes")
-else
 test("small tensors are shared too", function()
   local t, address = m.make(4):get()
   eq(address_of(t), address)
@@ -629,7 +623,7 @@ end)
 
 -- ---- cancelling -----------------------------------------------------------------------------------------------
 
-test_here("cancel tells a running kernel, and the worker goes on", function()
+test("cancel tells a running kernel, and the worker goes on", function()
   for _ = 1, 5 do
     local f = running(m.until_told())
     local before = lr.now()
@@ -649,7 +643,7 @@ test("a timeout tells it", function()
   eq(k.sum(1):get(), 1)
 end)
 
-test_here("a cancelled ancestor tells it, whether it waits in a task or runs in place", function()
+test("a cancelled ancestor tells it, whether it waits in a task or runs in place", function()
   local outer = lr.remote(function() return m.until_told():get() end)
   local place = lr.remote(function() return m.until_told:here() end)
   for _, rf in ipairs{outer, place} do
@@ -661,7 +655,7 @@ test_here("a cancelled ancestor tells it, whether it waits in a task or runs in 
   end
 end)
 
-test_here("a kernel that was queued and cancelled never runs", function()
+test("a kernel that was queued and cancelled never runs", function()
   local blockers, workers = {}, lr.stats().workers
   for i = 1, workers do blockers[i] = m.until_told() end
   for i = 1, workers do running(blockers[i]) end
