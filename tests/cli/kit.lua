@@ -138,6 +138,11 @@ function Process:wait(seconds)
   return status
 end
 
+---Seconds, to a hundredth, since the machine began.
+function kit.now()
+  return tonumber(read("/proc/uptime"):match("^[%d.]+"))
+end
+
 function kit.sleep(seconds) ffi.C.usleep(seconds * 1e6) end
 
 -- ---- luarun and luajit side by side -----------------------------------------------------------------------------

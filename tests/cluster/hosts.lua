@@ -69,9 +69,20 @@ function hosts.remove() sh(REMOVE:format(ID)) end
 function hosts.cut(i) must(("ip -n %s link set eth0 down"):format(hosts.name(i))) end
 function hosts.mend(i) must(("ip -n %s link set eth0 up"):format(hosts.name(i))) end
 
----Delay what a host sends by so many milliseconds. False: the kernel has no netem.
+---Delay a host's link by so many milliseconds each way: by netem, or where the kernel has none by a program that
+---carries its frames (delay.lua). False and why: neither can be.
 function hosts.delay(i, ms)
-  return (sh(("tc -n %s qdisc replace dev eth0 root netem delay %dms"):format(hosts.name(i), ms)))
+  local name = hosts.name(i)
+  if sh(("tc -n %s qdisc replace dev eth0 root netem delay %dms"):format(name, ms)) then
+    must(("tc -n %s qdisc replace dev v%d root netem delay %dms"):format(hosts.name(1), i, ms))
+    return true
+  end
+  must(("ip -n %s link del eth0"):format(name))
+  local relay = kit.start { program = kit.luajit, kit.top .. "/tests/cluster/delay.lua", name, hosts.name(1), ms,
+    hosts.address(i) }
+  kit.eventually(function() return relay:out() == "ready\n" or relay:ended() end, "the link")
+  if relay:out() == "ready\n" then return true end
+  return false, "the kernel has no netem, and: " .. relay:err():gsub("\n.*", "")
 end
 
 ---What kit.run and kit.start want, on that host.
