@@ -40,7 +40,7 @@ function chaos.run(what)
     return low + random[0] % 2 ^ 20 / 2 ^ 20 * (high - low)
   end
   local words = { "--procs", what.procs or 4, "--workers", what.workers or 1, kit.top .. "/tests/cluster/graphs.lua", "--say",
-    "--seconds", what.seconds, "--seed", what.seed }
+    "--seconds", what.seconds, "--seed", what.seed, "--retries", 100 } -- some task meets more faults than 3 in a long run
   for _, word in ipairs(what.script or {}) do words[#words + 1] = word end
   local driver = kit.start(words)
   local faults = what.faults or { "kill", "kill", "crash", "stop" }

@@ -197,7 +197,8 @@ check.test("a process that is killed: its tasks run again, the results are the s
 end)
 
 check.test("futures in a result, also in one of those, whose process is killed: made again by the task that returned them", function()
-  prints(4, [[
+  local folder = child.sh "mktemp -d":gsub("\n", "")
+  prints(4, ("local folder = %q\n"):format(folder) .. [[
     local function exists(path) local f = io.open(path) if f then f:close() end return f ~= nil end
     local inner = lr.remote(function(mark, i) while not exists(mark) do lr.sleep(0.002) end return i end)
     local middle = lr.remote(function(mark, i) return { inner(mark, i) } end)
@@ -207,8 +208,7 @@ check.test("futures in a result, also in one of those, whose process is killed: 
     end)
     local me = pid()
     for round = 1, 3 do
-      local mark, t, where = os.tmpname(), nil, me
-      os.remove(mark)
+      local mark, t, where = folder .. "/" .. round, nil, me
       while where == me do t, where = outer(mark, round):get() end
       local deep = t.deep:get()[1]
       local cancelled = inner(mark, 0)
@@ -217,8 +217,8 @@ check.test("futures in a result, also in one of those, whose process is killed: 
       until_true(function() for _, p in ipairs(others()) do if p == where then return false end end return true end)
       io.open(mark, "w"):close()
       print(t[1]:get(20), deep:get(20), #t.long:get(20))
-      os.remove(mark)
     end]], "1\t2\t1000000\n2\t4\t1000000\n3\t6\t1000000\n")
+  child.sh("rm -r " .. folder)
 end)
 
 check.test("killed again and again: every result is right", function()
