@@ -501,6 +501,7 @@ static void take_here(link_state *l, const lr_message *m)
 {
     char offers[OFFERS_TEXT];
     if (l->peer) return;
+    say_here(l); /* first: what the mesh sends now would be heard by nobody */
     snprintf(offers, sizeof offers, "%.*s", (int)m->here.offers.size_bytes, (const char *)m->here.offers.at);
     l->pid = (int)m->here.pid;
     l->exchange.same_host = !lr_id_is_nil(cluster.host) && lr_id_equal(m->here.host, cluster.host);
@@ -821,8 +822,6 @@ void lr_cluster_turn(const lr_resources *free)
     if (cluster.config.serves) lr_modules_turn(ask_driver);
     look_whether_all_came(now_ns);
     if (cluster.started) {
-        for (unsigned i = 0; i < cluster.link_count; i++)
-            say_here(cluster.links[i]);
         tell_free(free);
         tell_idle(now_ns);
         cluster.give_waits = false;
@@ -982,6 +981,8 @@ void lr_cluster_start(void)
     cluster.pool->work_is_wanted = work_is_wanted;
     cluster.pool->work_is_left = work_is_left;
     atomic_store(&cluster.idle, true);
+    for (unsigned i = 0; i < cluster.link_count; i++) /* before the first task */
+        say_here(cluster.links[i]);
 }
 
 static bool is_connected(int pid)
