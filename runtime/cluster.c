@@ -288,7 +288,7 @@ static void watch(void *user, lr_crossing *c)
         c->task.runtime = g;
         if (lr_task_watch(t, &g->waiter)) return;
     }
-    lr_mesh_ended(&cluster.mesh, c, t && lr_task_state_of(t) == LR_TASK_CANCELLED);
+    lr_mesh_ended(&cluster.mesh, c, t && lr_task_state_of(t) == LR_TASK_READY);
 }
 
 static void forget(void *user, const lr_crossing *c)
@@ -697,7 +697,7 @@ static void tell_ended(void)
     }
     for (; oldest; oldest = g) {
         g = oldest->next_ended;
-        lr_mesh_ended(&cluster.mesh, oldest->crossing, lr_task_state_of(oldest->t) == LR_TASK_CANCELLED);
+        lr_mesh_ended(&cluster.mesh, oldest->crossing, lr_task_state_of(oldest->t) == LR_TASK_READY);
     }
 }
 

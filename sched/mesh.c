@@ -222,11 +222,14 @@ static void on_nowhere(void *user, lr_broker_node *from, lr_id task, const char 
     send(m, p, &message);
 }
 
-/* The room that was kept for it is free. */
+/* The room that was kept for it is free. Where a younger one of its id has asked the same broker since, that has been
+ * understood already, and DONE would mean the younger. */
 static void tell_done(lr_mesh *m, lr_crossing *c)
 {
     lr_message done = {.kind = LR_MESSAGE_DONE, .done.task = c->task.id};
     lr_mesh_peer *broker = lr_id_is_nil(c->broker) ? NULL : find(m, c->broker);
+    const lr_crossing *younger = lr_map_find(&m->seeking, c->task.id);
+    if (younger && younger != c && lr_id_equal(younger->broker, c->broker)) broker = NULL;
     c->broker = LR_ID_NIL;
     if (broker && is_self(m, broker))
         lr_broker_done(&m->broker, &m->self.node, c->task.id);
@@ -559,31 +562,38 @@ lr_crossing *lr_mesh_guest(lr_mesh *m, lr_mesh_peer *peer, lr_id task, uint32_t 
     return c;
 }
 
-/* Takes a WATCH out. False: another one of its task is left, or will come; the peer hears the end of that. */
-static bool last_watch(lr_mesh_peer *p, lr_crossing *c)
+static void take_watch(lr_mesh_peer *p, lr_crossing *c)
 {
     lr_crossing *head = lr_map_find(&p->watches, c->task.id);
-    for (lr_crossing *x = head; x && x != c; x = x->older)
-        if (x->older == c) {
-            x->older = c->older;
-            return false;
-        }
-    if (head != c) return !head; /* it is in none: there was no memory */
+    for (lr_crossing *x = head; x; x = x->older)
+        if (x->older == c) x->older = c->older;
+    if (head != c) return; /* in the chain, or in none: there was no memory */
     if (!c->older) {
         lr_map_take(&p->watches, c->task.id);
-        return !lr_map_find(&p->loans, c->task.id);
+        return;
     }
     bool put = lr_map_put(&p->watches, c->task.id, c->older);
     LR_ASSERT(put); /* it is in: there is room */
-    return false;
 }
 
-void lr_mesh_ended(lr_mesh *m, lr_crossing *c, bool cancelled)
+/* The peer waits, or is going to, for another record of this id, that is no stand-in (one may wait for the peer). */
+static bool another_is_wanted(const lr_mesh_peer *p, lr_id task)
+{
+    const lr_crossing *loan = lr_map_find(&p->loans, task);
+    for (const lr_crossing *x = lr_map_find(&p->watches, task); x; x = x->older)
+        if (x->own) return true;
+    return loan && loan->own;
+}
+
+void lr_mesh_ended(lr_mesh *m, lr_crossing *c, bool ready)
 {
     lr_mesh_peer *p = c->peer;
     if (p && c->kind == LR_CROSSING_GUEST) lr_map_take(&p->guests, c->task.id);
     bool tell = p && !(LR_FAULT(END_NOT_TOLD) && c->kind == LR_CROSSING_GUEST);
-    if (p && c->kind == LR_CROSSING_WATCH) tell = last_watch(p, c) || !cancelled;
+    if (p && c->kind == LR_CROSSING_WATCH) {
+        take_watch(p, c);
+        tell = ready || !another_is_wanted(p, c->task.id);
+    }
     if (tell) m->hooks.send_end(m->hooks.user, p, c);
     m->guest_count--;
     forget(m, c);
@@ -600,12 +610,14 @@ bool lr_mesh_lend(lr_mesh *m, lr_mesh_peer *peer, lr_id task, bool own, void *ru
         if (c->task.runtime == runtime || (!own && !LR_FAULT(CIRCLE))) return false;
         m->hooks.forget(m->hooks.user, c); /* the older of two with one id */
         c->task.runtime = runtime;
+        c->own = own;
         return true;
     }
     lr_mesh_task record = {.id = task, .runtime = runtime};
     c = crossing_new(m, LR_CROSSING_LOAN, peer, &record);
     if (!c) return false; /* its WANT is answered by a failure */
     c->count = 1;
+    c->own = own;
     if (lr_map_add(&peer->loans, task, c, m->allocator)) return true;
     release(m, c);
     return false;
@@ -624,7 +636,7 @@ static void take_want(lr_mesh *m, lr_mesh_peer *peer, lr_id task)
     if (loan && --loan->count == 0 && !LR_FAULT(LOAN_STAYS)) lr_map_take(&peer->loans, task);
     lr_mesh_task record = {.id = task, .runtime = loan ? loan->task.runtime : NULL};
     lr_crossing *c = crossing_new(m, LR_CROSSING_WATCH, peer, &record);
-    if (c) c->older = lr_map_find(&peer->watches, task);
+    if (c) c->own = loan && loan->own, c->older = lr_map_find(&peer->watches, task);
     if (c && lr_map_add(&peer->watches, task, c, m->allocator)) {
         m->guest_count++;
         m->hooks.watch(m->hooks.user, c); /* takes what it needs of runtime; c may be gone */

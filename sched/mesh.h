@@ -69,6 +69,7 @@ typedef struct lr_mesh_task {
 typedef struct lr_crossing {
     lr_mesh_task task;
     lr_crossing_kind kind;
+    bool own;            /* LOAN, WATCH: no stand-in for a task elsewhere */
     uint32_t count;      /* LOAN: WANTs that may still come. SEEKING: brokers that said NOWHERE */
     lr_link link;        /* unasked, paused, settled, lost */
     struct lr_crossing *older; /* WATCH: another of the same task */
@@ -182,9 +183,9 @@ lr_crossing *lr_mesh_result(lr_mesh *m, lr_mesh_peer *peer, lr_id task, uint32_t
 void lr_mesh_over(lr_mesh *m, lr_crossing *c);
 /* A TASK came. NULL: no memory, or it is here already. */
 lr_crossing *lr_mesh_guest(lr_mesh *m, lr_mesh_peer *peer, lr_id task, uint32_t attempt, void *runtime);
-/* A GUEST or a WATCH has ended: the peer is told, c is freed. cancelled: its task was; a peer that waits for a younger
- * one of the same id, too, hears the end of that. */
-void lr_mesh_ended(lr_mesh *m, lr_crossing *c, bool cancelled);
+/* A GUEST or a WATCH has ended: the peer is told, c is freed. ready: with a value; else a peer that waits for another
+ * one of the same id, too, hears the end of that, for this one may be of a run that is not wanted any more. */
+void lr_mesh_ended(lr_mesh *m, lr_crossing *c, bool ready);
 
 /* ---- futures in values --- */
 

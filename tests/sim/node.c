@@ -243,7 +243,7 @@ static void hook_watch(void *user, lr_crossing *c)
         c->task.runtime = g;
         if (sim_task_watch(t, NULL, NULL, g)) return;
     }
-    lr_mesh_ended(&n->mesh, c, t && t->value.state == LR_TASK_CANCELLED);
+    lr_mesh_ended(&n->mesh, c, t && t->value.state == LR_TASK_READY);
 }
 
 static void hook_forget(void *user, const lr_crossing *c)
@@ -418,7 +418,7 @@ static void tell_ended(sim_node *n)
     for (sim_guest *g; (g = list);) {
         list = g->next;
         g->next = NULL;
-        lr_mesh_ended(&n->mesh, g->crossing, g->t->value.state == LR_TASK_CANCELLED);
+        lr_mesh_ended(&n->mesh, g->crossing, g->t->value.state == LR_TASK_READY);
     }
 }
 
@@ -689,7 +689,7 @@ void sim_node_free(sim_node *n)
             free(x);
         }
         free(t->body);
-        free(t->family);
+        sim_family_release(t->family);
         free(t->spec);
         free(t);
     }

@@ -270,6 +270,7 @@ void sim_node_submit(sim_node *n, sim_task *t);
 
 /* task.c */
 sim_task *sim_task_new(sim_node *n, lr_id id, sim_task *parent, unsigned refs);
+void sim_family_release(sim_family *f);
 void sim_task_retain(sim_task *t);
 void sim_task_release(sim_task *t);
 void sim_task_end(sim_task *t, sim_value *v); /* moved from; nothing where it has ended */

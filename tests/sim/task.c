@@ -3,7 +3,7 @@
  * Owns: records. A record lives while somebody counts it: futures in values, calls and bodies, its own body, crossings. */
 #include "tests/sim/sim.h"
 
-static void family_release(sim_family *f)
+void sim_family_release(sim_family *f)
 {
     while (f && --f->refs == 0) {
         sim_family *parent = f->parent;
@@ -60,7 +60,7 @@ void sim_task_release(sim_task *t)
         t->waiters = x->next;
         free(x);
     }
-    family_release(t->family);
+    sim_family_release(t->family);
     free(t->spec);
     free(t);
 }
