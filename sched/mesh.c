@@ -421,7 +421,7 @@ static void give(lr_mesh *m, lr_mesh_peer *broker, lr_mesh_peer *to, uint32_t co
     sent = m->stats.sent - before;
     if (sent > 0) m->quiet_ns = 0;
     if (sent == 0) be_quiet(m);
-    if (sent < count && !LR_FAULT(UNUSED_LOST)) not_used(m, broker, to, (uint32_t)(count - sent));
+    if (sent < count) not_used(m, broker, to, (uint32_t)(count - sent));
 }
 
 /* A broker for which work is wanted: this node itself first. */

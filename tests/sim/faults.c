@@ -85,7 +85,7 @@ static void cut_some_link(sim *w)
 {
     sim_node *a = some_node(w), *b = sim_chance(w, 20) ? w->nodes[0] : some_node(w);
     sim_link *l = a != b ? sim_link_between(w, a, b) : NULL;
-    if (!l || (b->number == 0 && !a->can_die)) return;
+    if (!l || (b->number == 0 && !a->can_die) || (a->number == 0 && !b->can_die)) return;
     w->stats.partitions++;
     sim_say(w, "link %u - %u is cut", a->number, b->number);
     sim_link_break(w, l, 30 * MS);

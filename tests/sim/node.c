@@ -352,8 +352,7 @@ void sim_node_down(sim_node *n, sim_link *l, unsigned side)
     sim *w = n->world;
     lr_mesh_peer *p = l->peer[side];
     bool driver = n->number == 0;
-    l->over[side] = true;
-    l->peer[side] = NULL;
+    sim_link_over(w, l, side);
     sim_say(w, "node %u: %u is down", n->number, l->end[!side]->number);
     sim_mix(w, n, 0x404, l->end[!side]->id, 0);
     if (driver) lr_mesh_expect(&n->mesh, true);
@@ -666,8 +665,7 @@ void sim_node_kill(sim_node *n)
         unsigned side = l->end[1] == n;
         next = lr_list_next(&w->links, i);
         if (l->end[side] != n || l->over[side]) continue;
-        l->over[side] = true;
-        l->peer[side] = NULL;
+        sim_link_over(w, l, side);
         sim_link_break(w, l, 5 * MS);
         sim_link_release(l);
     }

@@ -221,6 +221,7 @@ struct sim {
     sim_node **nodes;
     unsigned node_count, node_capacity, alive;
     lr_list links;
+    lr_map linked; /* the two nodes' numbers -> link */
     sim_task *root;
     bool root_ended, safe; /* safe: the faults are over */
     unsigned faults_left;
@@ -251,6 +252,7 @@ sim_link *sim_link_open(sim *w, sim_node *a, sim_node *b);
 void sim_link_send(sim_link *l, sim_node *from, const lr_message *m);
 void sim_link_break(sim *w, sim_link *l, uint64_t soon_ns);
 void sim_link_release(sim_link *l);
+void sim_link_over(sim *w, sim_link *l, unsigned side);
 sim_link *sim_link_between(sim *w, const sim_node *a, const sim_node *b);
 
 lr_allocator sim_allocator(sim_memory *memory);

@@ -88,13 +88,20 @@ void sim_link_release(sim_link *l)
     free(l);
 }
 
-sim_link *sim_link_between(sim *w, const sim_node *a, const sim_node *b)
+static lr_id key_of(const sim_node *a, const sim_node *b)
 {
-    for (lr_link *i = lr_list_first(&w->links); i; i = lr_list_next(&w->links, i)) {
-        sim_link *l = LR_CONTAINER(i, sim_link, link);
-        if ((l->end[0] == a && l->end[1] == b) || (l->end[0] == b && l->end[1] == a)) return l;
-    }
-    return NULL;
+    uint64_t x = a->number + 1, y = b->number + 1;
+    return x < y ? (lr_id){x, y} : (lr_id){y, x};
+}
+
+sim_link *sim_link_between(sim *w, const sim_node *a, const sim_node *b) { return lr_map_find(&w->linked, key_of(a, b)); }
+
+/* That side has been told, or is dead. With both only what was on its way still knows it. */
+void sim_link_over(sim *w, sim_link *l, unsigned side)
+{
+    l->over[side] = true;
+    l->peer[side] = NULL;
+    if (l->over[!side]) lr_map_take(&w->linked, key_of(l->end[0], l->end[1]));
 }
 
 static void side_over(sim *w, sim_link *l, unsigned side, uint64_t at_ns)
@@ -129,6 +136,7 @@ sim_link *sim_link_open(sim *w, sim_node *a, sim_node *b)
     l->delay_ns = sim_chance(w, 80) ? 5 * US + sim_below(w, 30 * US) : 100 * US + sim_below(w, 3 * MS);
     l->jitter_ns = sim_chance(w, 50) ? 0 : l->delay_ns * 3;
     lr_list_append(&w->links, &l->link);
+    LR_ASSERT(lr_map_add(&w->linked, key_of(a, b), l, &w->allocator));
     say_here(l, a);
     say_here(l, b);
     return l;
@@ -340,6 +348,7 @@ void sim_free(sim *w, char *why, size_t why_bytes)
     for (unsigned i = 0; i < w->node_count; i++)
         sim_node_free(w->nodes[i]);
     check_value_free(&w->computed);
+    lr_map_free(&w->linked, &w->allocator);
     snprintf(why, why_bytes, "%s", w->why);
     free((void *)w->nodes);
     free(w->heap);
