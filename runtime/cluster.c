@@ -628,10 +628,10 @@ static void link_free(link_state *l, const char *why)
     free(l);
 }
 
-/* A process that was killed is seen to have ended a moment after its connection. */
+/* A process that was killed is seen to have ended a moment after its connection; on a busy machine, a longer moment. */
 static bool how_ended(const link_state *l, char *text, size_t text_bytes)
 {
-    for (int i = 0; l->pid && cluster.config.how_ended && i < 50; i++) {
+    for (int i = 0; l->pid && cluster.config.how_ended && i < (cluster.config.starts ? 500 : 50); i++) {
         if (cluster.config.how_ended(l->pid, text, text_bytes)) return true;
         usleep(1000);
     }

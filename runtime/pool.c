@@ -386,10 +386,15 @@ bool lr_pool_times(const lr_worker *w, const lr_fn *fn)
     return w->turn % SAMPLE_TURNS == 0 || atomic_load_explicit(&fn->mean_ns, memory_order_relaxed) == 0;
 }
 
+/* A microsecond task that the kernel put aside for milliseconds must not pass for a long one, which would travel: one
+ * sample counts for so many times the mean at most. Tasks that are long now and then still raise it, geometrically. */
+#define TIMES_MEAN_MAX 64
+
 void lr_pool_note_time(lr_fn *fn, uint64_t ticks)
 {
     uint64_t mean = atomic_load_explicit(&fn->mean_ns, memory_order_relaxed);
     uint64_t ns = lr_clock_ticks_ns(ticks) + 1;
+    if (mean && ns > TIMES_MEAN_MAX * mean) ns = TIMES_MEAN_MAX * mean;
     atomic_store_explicit(&fn->mean_ns, mean ? mean - mean / 8 + ns / 8 : ns, memory_order_relaxed);
 }
 
