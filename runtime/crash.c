@@ -21,6 +21,7 @@ static _Thread_local bool prepared;
 static pthread_key_t stack_key;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static _Atomic bool reporting;
+static _Thread_local volatile sig_atomic_t reported; /* the signal that this thread tells of */
 
 static const struct {
     int number;
@@ -93,12 +94,26 @@ static void report(int number, const siginfo_t *info)
     write_all(&l);
 }
 
+/* As if nobody had caught it. */
+static void end_by(int number)
+{
+    struct sigaction fallback = {.sa_handler = SIG_DFL};
+    sigset_t one;
+    sigaction(number, &fallback, NULL);
+    sigemptyset(&one);
+    sigaddset(&one, number);
+    pthread_sigmask(SIG_UNBLOCK, &one, NULL);
+    raise(number);
+}
+
 static void handle(int number, siginfo_t *info, void *unused)
 {
     (void)unused;
+    if (reported) end_by(reported); /* telling crashed: unwinding may abort in the midst of compiled Lua code */
     if (atomic_exchange(&reporting, true))
         for (;;)
             pause(); /* another thread is reporting: the process ends when it is done */
+    reported = number;
     report(number, info);
     void *frames[FRAMES];
     backtrace_symbols_fd(frames, backtrace(frames, FRAMES), STDERR_FILENO);

@@ -323,4 +323,19 @@ check.test("a parked get uses no cpu", function()
   check.ok(used <= 1, used * 10 .. " ms of cpu in two seconds")
 end)
 
+-- The unwinder of libgcc aborts where it meets compiled Lua code.
+check.test("a crash in the midst of compiled Lua code ends the process by its signal", function()
+  local p = kit.start { "--workers", "1", "-e", [[
+    require "luarun".remote(function() end)():get() -- what tells of crashes is there now
+    local t = {}
+    for i = 1, 100 do t[i] = i end
+    print "going" io.stdout:flush()
+    while true do for i = 1, 100 do t[i] = math.floor(t[i] * 1.01) % 97 end end]] }
+  p:says("going")
+  kit.sleep(0.05) -- it may be compiled by now; it ends in the same way if not
+  p:signal(11)
+  check.eq(p:wait(), 128 + 11)
+  check.ok(p:err():find("^luarun: crashed: SIGSEGV "), p:err())
+end)
+
 kit.done()
