@@ -19,7 +19,8 @@ local function bars(rows, title, value, unit)
   for _, row in ipairs(rows) do most = math.max(most, value(row)) end
   print("\n" .. title .. "\n\n```")
   for _, row in ipairs(rows) do
-    print(("%6d nodes %-50s %.3g %s"):format(row.nodes, ("#"):rep(math.floor(50 * value(row) / most + 0.5)), value(row), unit))
+    local bar = ("#"):rep(math.floor(50 * value(row) / most + 0.5))
+    print((("%6d nodes %-50s %.4g %s"):format(row.nodes, bar, value(row), unit):gsub(" +$", "")))
   end
   print("```")
 end
@@ -49,10 +50,10 @@ print([[
 
 What bends first:
 
-* **Memory and connections: each node knows each other.** A mesh holds 0.7 KB and a broker's row for every peer, whether
-  they ever exchange anything: 2 MB a node with 1,000 nodes, 2 GB in all of them, and 1,000 connections each. With 10,000
-  nodes it would be 20 MB a node and 50 million connections; the simulator does not try. Connecting when a
-  grant first names a node would make both grow with what is exchanged.
+* **Memory and connections: each node knows each other.** A mesh holds a record for every peer, whether they ever
+  exchange anything, and once they do a map for each kind of crossing: 2 KB a peer for the busiest, so 2 MB with 1,000
+  nodes, and 1,000 connections each. With 10,000 nodes it would be 20 MB a node and 50 million connections in all; that
+  was not run. Connecting when a grant first names a node would make both grow with what is exchanged.
 * **The brokers talk to all.** Who has nothing to do says so to each of the three, and each asks every node for work when
   it has somebody idle: a round of messages as long as the cluster is large, for a burst as for a trickle. So messages a
   task grow, about as the logarithm of the nodes here.
