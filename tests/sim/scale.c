@@ -1,6 +1,7 @@
 /* tests/sim/scale.c - what the same code costs in a large cluster: tasks a second of virtual time, delays, talk, memory.
  *
- * The HERE of each node to each other, once, is not counted as talk. Owns: nothing. Prints one line of figures, which docs/scale.md is made of. */
+ * The HERE of each node to each other, once, is not counted as talk. Prints one line of figures, which docs/scale.md is made
+ * of (scale.lua). Owns: nothing. */
 #include "tests/sim/sim.h"
 
 static int by_size(const void *a, const void *b)
