@@ -1,5 +1,5 @@
 -- chaos_run.lua - one long run of chaos.lua: luarun tests/cluster/chaos_run.lua [--seconds N] [--seed N] [--procs N]
---                 [--workers N] [--pause S] [--only kill|crash|stop]     (./dev chaos)
+--                 [--workers N] [--pause S] [--stopped S] [--only kill|crash|stop]     (./dev chaos)
 --
 -- Tells each fault as it happens, and the command that does the same again where something was wrong.
 
@@ -7,7 +7,7 @@ package.path = "tests/lua/?.lua;tests/cli/?.lua;tests/cluster/?.lua;" .. package
 local chaos = require "chaos"
 local kit = require "kit"
 
-local options = { seconds = 20, seed = os.time() % 100000, procs = 4, workers = 1, pause = 1 }
+local options = { seconds = 20, seed = os.time() % 100000, procs = 4, workers = 1, pause = 1, stopped = 2 }
 for i = 1, #arg, 2 do
   local name = arg[i]:match("^%-%-([a-z]+)$")
   if name == "only" then
@@ -26,7 +26,7 @@ local ok, told = pcall(chaos.run, options)
 kit.clean()
 if not ok then
   local command = "./dev chaos"
-  for _, name in ipairs { "seconds", "seed", "procs", "workers", "pause" } do
+  for _, name in ipairs { "seconds", "seed", "procs", "workers", "pause", "stopped" } do
     command = ("%s --%s %s"):format(command, name, options[name])
   end
   if options.faults then command = command .. " --only " .. options.faults[1] end
