@@ -223,8 +223,8 @@ end)
 
 check.test("killed again and again: every result is right", function()
   prints(3, [[
-    local square = lr.remote(function(i) busy(0.01) return i * i end)
-    local outer = lr.remote(function(i) local s = 0 for j = 1, 5 do s = s + square(i + j):get() end return s end)
+    local square = lr.remote(function(i) busy(0.01) return i * i end, { retries = 100 })
+    local outer = lr.remote(function(i) local s = 0 for j = 1, 5 do s = s + square(i + j):get() end return s end, { retries = 100 })
     local futures, sum, wanted = {}, 0, 0
     for i = 1, 60 do futures[i] = outer(i) end
     for round = 1, 5 do
