@@ -424,19 +424,15 @@ static void give(lr_mesh *m, lr_mesh_peer *broker, lr_mesh_peer *to, uint32_t co
     if (sent < count) not_used(m, broker, to, (uint32_t)(count - sent));
 }
 
-/* A broker for which work is wanted: this node itself first. */
+/* The broker that this node asks, where work is wanted for it. Not the others: who is idle has told them all, and two
+ * brokers that gave to the same idle node at once would have tasks wait there while another one sleeps. */
 static lr_mesh_peer *hungry_broker(lr_mesh *m)
 {
     if (LR_FAULT(HUNGER_LOST)) return NULL;
-    if (m->self.hungry) return &m->self;
-    for (lr_link *l = lr_list_first(&m->brokers); l; l = lr_list_next(&m->brokers, l)) {
-        lr_mesh_peer *p = LR_CONTAINER(l, lr_mesh_peer, broker_link);
-        if (p->hungry) return p;
-    }
-    return NULL;
+    return m->asked && m->asked->hungry ? m->asked : NULL;
 }
 
-/* Tells one hungry broker of what is left. */
+/* Tells it of what is left. */
 static void offer(lr_mesh *m)
 {
     lr_mesh_peer *broker = hungry_broker(m);
