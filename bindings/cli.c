@@ -44,7 +44,7 @@ static const char help[] =
     "  --version, --help\n";
 
 /* Named in the documentation, absent from this version: a clear word instead of a missing file. */
-static const char *const commands[] = {"explain", "replay", "logs", "timeline", "profile", "memory", "doctor"};
+static const char *const commands[] = {"explain", "replay", "logs", "timeline", "profile", "doctor"};
 
 void lr_cli_complain(const char *format, ...)
 {

@@ -15,10 +15,11 @@ static const char up_help[] =
     "       luarun down [--name NAME]\n"
     "       luarun status [--cluster URL | --name NAME] [--json] [--watch]\n"
     "       luarun list nodes|jobs|errors|functions|tasks|actors|objects [--json] [field=value ...]\n"
+    "       luarun memory [--cluster URL | --name NAME] [--json]\n"
     "\n"
     "up starts a cluster on this machine, in the background: a redis-server of its own, unless the URL of one is\n"
     "given, and N node agents. It prints how scripts join it. down ends it and leaves nothing.\n"
-    "status and list take the cluster of --cluster, LUARUN_CLUSTER, or the one that is up here.\n";
+    "status, list and memory take the cluster of --cluster, LUARUN_CLUSTER, or the one that is up here.\n";
 
 typedef struct words {
     const lr_cli *cli;
@@ -124,7 +125,7 @@ static int run_down(const words *w)
 
 bool lr_command_is(const char *word)
 {
-    static const char *const all[] = {"up", "down", "status", "list"};
+    static const char *const all[] = {"up", "down", "status", "list", "memory"};
     for (size_t i = 0; i < LR_COUNT(all); i++)
         if (strcmp(word, all[i]) == 0) return true;
     return false;

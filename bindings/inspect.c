@@ -194,6 +194,14 @@ static int core_nodes(lua_State *L)
     return finish_list(L, others + 1, others + 1);
 }
 
+/* joined(): the URL of the public cluster that this process has joined; else nil. */
+static int core_joined(lua_State *L)
+{
+    if (!lr_session_config()->joins) return 0;
+    lua_pushstring(L, lr_session_config()->cluster);
+    return 1;
+}
+
 /* ---- futures of this state ---------------------------------------------------------------------------------- */
 
 /* track_futures(): from now on futures_held knows those that come into being, which costs each a little. */
@@ -241,6 +249,7 @@ static int futures_held(lua_State *L)
 void lr_inspect_open(lr_state *S, lua_State *L)
 {
     static const luaL_Reg functions[] = {{"tasks", core_tasks}, {"errors", core_errors}, {"objects", core_objects},
+                                         {"joined", core_joined},
                                          {"track_futures", track_futures}, {"futures_held", futures_held},
                                          {NULL, NULL}};
     lr_state_register(S, L, functions);

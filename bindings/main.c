@@ -11,6 +11,7 @@
 #include "bindings/embedded.h"
 #include "bindings/interrupt.h"
 #include "bindings/session.h"
+#include "bindings/tables.h"
 #include "runtime/agent.h"
 
 #include <stdio.h>
@@ -275,6 +276,7 @@ static void open_libraries(lua_State *L)
     lua_setfield(L, -2, "luarun.core");
     lua_pushcfunction(L, luaopen_luarun_tty);
     lua_setfield(L, -2, "luarun.tty");
+    lr_tables_preload(L);
     lua_pop(L, 2);
 }
 

@@ -8,8 +8,6 @@
 
 #define MORE 64u /* that may come between counting and listing */
 
-static const char *const places[] = {"memory", "disk", "held", "elsewhere"};
-
 static void set_number(lua_State *L, const char *name, uint64_t value)
 {
     lua_pushnumber(L, (lua_Number)value);
@@ -37,12 +35,6 @@ void lr_push_store_stats(lua_State *L)
         set_number(L, rows[i].name, rows[i].value);
 }
 
-static int by_size(const void *a, const void *b)
-{
-    uint64_t x = ((const lr_object_info *)a)->size_bytes, y = ((const lr_object_info *)b)->size_bytes;
-    return (x < y) - (x > y);
-}
-
 static void push_object(lua_State *L, const lr_object_info *o)
 {
     lua_createtable(L, 0, 6);
@@ -50,7 +42,7 @@ static void push_object(lua_State *L, const lr_object_info *o)
     set_number(L, "references", o->holders);
     lua_pushstring(L, o->site);
     lua_setfield(L, -2, "site");
-    lua_pushstring(L, places[o->where]);
+    lua_pushstring(L, lr_object_place(o->where));
     lua_setfield(L, -2, "where");
     if (o->pid) set_number(L, "pid", o->pid);
     if (lr_id_is_nil(o->id)) return;
@@ -66,7 +58,6 @@ size_t lr_push_objects(lua_State *L, size_t limit)
     lr_object_info *list = lua_newuserdata(L, room * sizeof *list);
     size_t count = lr_shared_list(list, room);
     if (count > room) count = room;
-    qsort(list, count, sizeof *list, by_size);
     if (count > limit) count = limit;
     lua_createtable(L, (int)count, 5);
     for (size_t i = 0; i < count; i++) {

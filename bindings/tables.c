@@ -116,6 +116,18 @@ static int tables_delete(lua_State *L)
     return 1;
 }
 
+static int tables_publish(lua_State *L)
+{
+    char text[LR_TABLES_TEXT];
+    size_t size;
+    lr_tables *t = check(L);
+    lr_control_table table = check_table(L, 2);
+    const char *key = luaL_checklstring(L, 3, &size);
+    if (!lr_tables_publish(t, table, lr_bytes_of(key, size), text)) return refuse(L, text);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
 /* "cpu=2,gpu=1" as a table. */
 static void push_amounts(lua_State *L, char *text)
 {
@@ -244,7 +256,8 @@ static int open_module(lua_State *L)
 {
     static const luaL_Reg methods[] = {{"scan", tables_scan},     {"log", tables_log},   {"put", tables_put},
                                        {"delete", tables_delete}, {"info", tables_info}, {"shards", tables_shards},
-                                       {"status", tables_status}, {"close", tables_close}, {NULL, NULL}};
+                                       {"status", tables_status}, {"close", tables_close}, {"publish", tables_publish},
+                                       {NULL, NULL}};
     static const luaL_Reg functions[] = {{"open", tables_open}, {"state_url", tables_state_url}, {"wall", tables_wall},
                                          {"sleep", tables_sleep}, {"is_terminal", tables_is_terminal}, {NULL, NULL}};
     luaL_newmetatable(L, META);

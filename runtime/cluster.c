@@ -4,6 +4,7 @@
 #include "runtime/away.h"
 #include "runtime/exchange.h"
 #include "runtime/extra.h"
+#include "runtime/inspection.h"
 #include "runtime/lineage.h"
 #include "runtime/lending.h"
 #include "runtime/modules.h"
@@ -518,6 +519,15 @@ static void take_want_module(link_state *l, const lr_message *m)
     lr_channel_send(&l->link, &answer);
 }
 
+static void take_inspect(link_state *l, const lr_message *m)
+{
+    size_t size = 0;
+    char *text = lr_inspection_write(m, cluster.config.node, &size);
+    lr_message answer = {.kind = LR_MESSAGE_INSPECTED, .inspected = {m->inspect.token, {text, size}}};
+    if (text) lr_channel_send(&l->link, &answer); /* else the asker says that this node did not answer */
+    free(text);
+}
+
 static void handle(void *link, const lr_message *m)
 {
     link_state *l = link;
@@ -537,6 +547,8 @@ static void handle(void *link, const lr_message *m)
     case LR_MESSAGE_PROGRESS: take_progress(l, m); return;
     case LR_MESSAGE_WANT_MODULE: take_want_module(l, m); return;
     case LR_MESSAGE_MODULE: lr_modules_came(m); return;
+    case LR_MESSAGE_INSPECT: take_inspect(l, m); return;
+    case LR_MESSAGE_INSPECTED: lr_inspection_came(m); return;
     case LR_MESSAGE_PRINT:
         if (cluster.config.print) cluster.config.print(m->print.line.at, m->print.line.size_bytes);
         return;
@@ -872,6 +884,39 @@ void lr_cluster_place(lr_task *t)
     }
     lr_crossing c = {.kind = LR_CROSSING_SEEKING, .task = task};
     fail(NULL, &c, LR_ERR_INFEASIBLE, error);
+}
+
+/* ---- what all are told ------------------------------------------------------------------------------ */
+
+lr_id lr_cluster_node(void) { return cluster.config.node; }
+
+unsigned lr_cluster_node_count(void)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < cluster.link_count; i++)
+        count += cluster.links[i]->peer != NULL;
+    return count;
+}
+
+bool lr_cluster_has_away(lr_id task)
+{
+    if (!cluster.transport) return false;
+    for (unsigned i = 0; i < cluster.link_count; i++) {
+        const lr_mesh_peer *p = cluster.links[i]->peer;
+        if (p && lr_map_find(&p->away, task)) return true;
+    }
+    return lr_map_find(&cluster.mesh.seeking, task) != NULL;
+}
+
+unsigned lr_cluster_tell_all(const lr_message *m)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < cluster.link_count; i++) {
+        if (!cluster.links[i]->peer) continue;
+        lr_channel_send(&cluster.links[i]->link, m);
+        count++;
+    }
+    return count;
 }
 
 /* ---- from other threads ------------------------------------------------------------------------------- */

@@ -22,6 +22,7 @@
 
 #include "runtime/pool.h"
 #include "runtime/secret.h"
+#include "sched/message.h"
 #include "sched/resource.h"
 
 #define LR_CLUSTER_TEXT 512
@@ -74,6 +75,14 @@ bool lr_cluster_wants(const lr_task *t);
 /* Takes over such a task, with the machine's count. */
 void lr_cluster_place(lr_task *t);
 void lr_cluster_close(void);
+
+lr_id lr_cluster_node(void);
+/* Nodes that have come. */
+unsigned lr_cluster_node_count(void);
+/* Another node has it, or it is on its way to one, or looks for one: its record here is `running` all the same. */
+bool lr_cluster_has_away(lr_id task);
+/* Says it to all of them: to how many. */
+unsigned lr_cluster_tell_all(const lr_message *m);
 
 /* From any thread. */
 bool lr_cluster_is_open(void);

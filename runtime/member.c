@@ -14,6 +14,7 @@
 #define TOKEN_NODES (0xc1ull << 56)
 #define TOKEN_CLOSE (0xc2ull << 56)
 #define TOKEN_DEATH (0xc3ull << 56)
+#define TOKEN_INSPECTION (0xc4ull << 56) /* nobody waits for the replies */
 #define DEATH_NS (20 * MS)
 
 static struct {
@@ -126,7 +127,7 @@ static void on_reply(void *user, const lr_control_reply *reply)
         member.closed_answered = true;
     else if (reply->token == TOKEN_DEATH)
         on_death(reply);
-    else if (reply->token != LR_LEASE_TOKEN)
+    else if (reply->token != LR_LEASE_TOKEN && reply->token != TOKEN_INSPECTION)
         member.handler.on_reply(member.handler.user, reply);
 }
 
@@ -189,6 +190,15 @@ static void on_lost(void *user)
     say("--cluster: this job's row was gone: it was taken for dead, or Redis has lost it; it is written again");
 }
 
+/* Those who look at the cluster; without it a job runs as well. */
+static void listen_for_questions(void)
+{
+    lr_control_request r = {.token = TOKEN_INSPECTION, .op = LR_CONTROL_SUBSCRIBE,
+                            .table = LR_CONTROL_TABLE_INSPECTION};
+    lr_err err = lr_control_request_make(member.control, &r);
+    (void)err;
+}
+
 bool lr_member_join(const char *address, char text[LR_MEMBER_TEXT])
 {
     uint64_t now_ns = lr_clock_ns(), give_up_ns = now_ns + AWAIT_NS;
@@ -201,6 +211,7 @@ bool lr_member_join(const char *address, char text[LR_MEMBER_TEXT])
     member.row.name = member.config.name;
     member.lease = (lr_lease){.control = member.control, .table = LR_CONTROL_TABLE_JOB, .key = member.config.job,
                               .owner = member.config.job, .lease_ns = LR_LEASE_NS, .write = write_row, .lost = on_lost};
+    listen_for_questions();
     lr_lease_begin(&member.lease);
     while (!member.lease.held && member.lease.status != LR_CONTROL_STATUS_FULL && now_ns < give_up_ns) {
         lr_lease_turn(&member.lease, now_ns);
@@ -236,6 +247,36 @@ bool lr_member_passes(lr_control_request *request, char text[LR_MEMBER_LINE])
     if (request->table == LR_CONTROL_TABLE_NODE || request->table == LR_CONTROL_TABLE_JOB) return !writes;
     if (request->table == LR_CONTROL_TABLE_ERROR && writes) tell_wall_time(request, text);
     return true;
+}
+
+/* ---- answers ---------------------------------------------------------------------------------------------- */
+
+#define ANSWER_KEY_BYTES (2 * (LR_ID_TEXT - 1))
+
+static lr_bytes answer_key(lr_id token, char key[2 * LR_ID_TEXT])
+{
+    _Static_assert(ANSWER_KEY_BYTES <= LR_CONTROL_KEY_MAX, "two ids are a key");
+    lr_id_format(token, key);
+    lr_id_format(member.config.job, key + LR_ID_TEXT - 1);
+    return lr_bytes_of(key, ANSWER_KEY_BYTES);
+}
+
+void lr_member_answer(lr_id token, lr_bytes text)
+{
+    char key[2 * LR_ID_TEXT];
+    lr_control_request r = {.token = TOKEN_INSPECTION, .op = LR_CONTROL_PUT, .table = LR_CONTROL_TABLE_INSPECTION,
+                            .key = answer_key(token, key), .owner = member.config.job, .value = text};
+    lr_err err = member.control ? lr_control_request_make(member.control, &r) : LR_ERR_NONE;
+    (void)err; /* who has asked says that this job did not answer */
+}
+
+void lr_member_take_back(lr_id token)
+{
+    char key[2 * LR_ID_TEXT];
+    lr_control_request r = {.token = TOKEN_INSPECTION, .op = LR_CONTROL_DELETE, .table = LR_CONTROL_TABLE_INSPECTION,
+                            .key = answer_key(token, key)};
+    lr_err err = member.control ? lr_control_request_make(member.control, &r) : LR_ERR_NONE;
+    (void)err; /* it goes with the job */
 }
 
 /* ---- turns ---------------------------------------------------------------------------------------------- */

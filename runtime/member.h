@@ -46,6 +46,9 @@ void lr_member_turn(void);
 uint64_t lr_member_deadline(void);
 /* Room for LR_CONTROL_REDIS_FDS. */
 uint32_t lr_member_fds(struct pollfd *fds);
+/* The answer of this job to who has asked with that token (runtime/inspection.h); and its removal. */
+void lr_member_answer(lr_id token, lr_bytes text);
+void lr_member_take_back(lr_id token);
 /* The agents are told that the job is over. */
 void lr_member_leave(void);
 /* Waits for what was written, and lets go of the store. */

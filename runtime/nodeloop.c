@@ -2,6 +2,7 @@
 
 #include "runtime/exchange.h"
 #include "runtime/extra.h"
+#include "runtime/inspection.h"
 #include "runtime/watcher.h"
 #include "sched/control_memory.h"
 
@@ -198,8 +199,7 @@ static void on_reply(void *user, const lr_control_reply *reply)
 static void on_wake(void *user, lr_control_table table, lr_bytes key)
 {
     (void)user; /* the machine subscribes to nothing */
-    (void)table;
-    (void)key;
+    if (table == LR_CONTROL_TABLE_INSPECTION) lr_inspection_asked(key);
 }
 
 static bool open_memory(void)
@@ -295,6 +295,7 @@ static void turn(void)
         handle(m);
     }
     lr_member_turn();
+    lr_inspection_turn();
     lr_control_turn(loop.control, 0);
     turn_cluster();
     if (loop.timer_ns <= lr_clock_ns()) {
@@ -306,7 +307,8 @@ static void turn(void)
     pthread_mutex_lock(&loop.lock);
     loop.resting = !loop.first && !loop.stopping && loop.timer_ns == LR_NEVER;
     pthread_mutex_unlock(&loop.lock);
-    atomic_store(&loop.bell.deadline_ns, earlier(earlier(lr_cluster_deadline(), lr_member_deadline()), loop.timer_ns));
+    uint64_t others_ns = earlier(lr_member_deadline(), lr_inspection_deadline());
+    atomic_store(&loop.bell.deadline_ns, earlier(earlier(lr_cluster_deadline(), others_ns), loop.timer_ns));
 }
 
 static bool is_stopping(void)
@@ -344,6 +346,7 @@ static void *loop_main(void *unused)
     lead_until_stopped();
     turn();
     lr_watcher_stop();
+    lr_inspection_close();
     lr_member_leave();
     lr_cluster_close();
     lr_event end = {.kind = LR_EVENT_JOB_END};

@@ -301,6 +301,18 @@ static void describe(const lr_shared *s, lr_object_info *out)
                             .sealed = atomic_load(&s->base.sealed)};
 }
 
+static int by_size(const void *a, const void *b)
+{
+    uint64_t x = ((const lr_object_info *)a)->size_bytes, y = ((const lr_object_info *)b)->size_bytes;
+    return (x < y) - (x > y);
+}
+
+const char *lr_object_place(enum lr_object_where where)
+{
+    static const char *const places[] = {"memory", "disk", "held", "elsewhere"};
+    return places[where];
+}
+
 size_t lr_shared_list(lr_object_info *out, size_t max)
 {
     size_t count = 0, position = 0;
@@ -321,6 +333,7 @@ size_t lr_shared_list(lr_object_info *out, size_t max)
     }
     lr_arena_unlock();
     unlock();
+    if (max > 0) qsort(out, count < max ? count : max, sizeof *out, by_size);
     return count;
 }
 

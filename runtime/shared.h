@@ -63,7 +63,7 @@ typedef struct lr_object_info {
     uint64_t holders; /* references in this process: futures, messages, tensors */
     uint64_t pid;     /* view: the process that it was mapped from */
     bool sealed;
-    enum {
+    enum lr_object_where {
         LR_IS_IN_MEMORY,
         LR_IS_ON_DISK,
         LR_IS_IN_LIMBO, /* other processes have it mapped, nobody here has it */
@@ -71,8 +71,9 @@ typedef struct lr_object_info {
     } where;
 } lr_object_info;
 
-/* The objects of this process, into out as far as there is room: how many there are. */
+/* The objects of this process, into out as far as there is room, largest first: how many there are. */
 size_t lr_shared_list(lr_object_info *out, size_t max);
+const char *lr_object_place(enum lr_object_where where); /* "memory", "disk", "held", "elsewhere" */
 
 /* Why the object of that id could not be brought here: noted, and told in a sentence. The last few are kept. */
 void lr_shared_note_failure(lr_id id, const char *text);

@@ -140,6 +140,12 @@ bool lr_tables_delete(lr_tables *t, lr_control_table table, lr_bytes key, char t
     return ask(t, &r, text);
 }
 
+bool lr_tables_publish(lr_tables *t, lr_control_table table, lr_bytes key, char text[LR_TABLES_TEXT])
+{
+    lr_control_request r = {.op = LR_CONTROL_PUBLISH, .table = table, .key = key};
+    return ask(t, &r, text);
+}
+
 /* ---- beside the tables ------------------------------------------------------------------------------------ */
 
 static const lr_redis_store *store_of(const lr_tables *t) { return (const lr_redis_store *)(const void *)t->control; }

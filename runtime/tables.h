@@ -30,6 +30,8 @@ LR_MUST_USE bool lr_tables_log(lr_tables *tables, lr_control_table table, const 
 LR_MUST_USE bool lr_tables_put(lr_tables *tables, lr_control_table table, lr_bytes key, lr_bytes value,
                                char text[LR_TABLES_TEXT]);
 LR_MUST_USE bool lr_tables_delete(lr_tables *tables, lr_control_table table, lr_bytes key, char text[LR_TABLES_TEXT]);
+/* Wakes who has subscribed. */
+LR_MUST_USE bool lr_tables_publish(lr_tables *tables, lr_control_table table, lr_bytes key, char text[LR_TABLES_TEXT]);
 
 uint32_t lr_tables_shards(const lr_tables *tables);
 /* A shard's INFO; free() it. NULL: text says why not. */

@@ -9,7 +9,7 @@ typedef struct list {
     const lr_task_query *query;
     lr_task_row *rows; /* a heap, the oldest on top, once it is full */
     size_t count;
-    uint64_t total;
+    uint64_t total, guests;
     const lr_fn **wanted; /* functions of the name that is asked for */
     size_t wanted_count, wanted_capacity;
 } list;
@@ -31,6 +31,7 @@ static void add(list *l, const lr_task_row *row)
 {
     size_t limit = l->query->limit;
     l->total++;
+    l->guests += row->guest;
     if (l->count < limit) {
         l->rows[l->count++] = *row;
         if (l->count < limit) return;
@@ -63,6 +64,7 @@ __attribute__((no_sanitize("thread"))) static void look(void *user, const void *
     row.id.lo = __atomic_load_n(&t->id.lo, __ATOMIC_ACQUIRE);
     uint32_t word = atomic_load_explicit(&t->word, memory_order_relaxed);
     row.state = (lr_task_state)(word & LR_TASK_STATE_BITS);
+    row.guest = word & LR_TASK_GUEST;
     row.fn = __atomic_load_n(&t->fn, __ATOMIC_RELAXED);
     row.submitted_ticks = __atomic_load_n(&t->submitted_ticks, __ATOMIC_RELAXED);
     row.children = __atomic_load_n(&t->children, __ATOMIC_RELAXED);
@@ -131,5 +133,6 @@ lr_task_row *lr_task_list(const lr_task_query *query, size_t *count, uint64_t *t
     qsort(l.rows, l.count, sizeof *l.rows, newest_first);
     *count = l.count;
     *total = l.total;
+    if (query->guests) *query->guests = l.guests;
     return l.rows;
 }

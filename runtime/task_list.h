@@ -15,6 +15,7 @@ typedef struct lr_task_row {
     uint64_t submitted_ticks;
     uint32_t children;
     uint16_t attempt, progress; /* progress in 1/65535 of the whole */
+    bool guest;                 /* another node's, which tells it, too */
     const lr_fn *fn;            /* to compare, not to look at: it may be gone */
     char name[80];              /* its function's; "?" where that is gone */
 } lr_task_row;
@@ -23,6 +24,7 @@ typedef struct lr_task_query {
     int state;        /* an lr_task_state; negative: any */
     const char *name; /* of the function; NULL: any */
     size_t limit;
+    uint64_t *guests; /* set, where it is not NULL: how many of the total are guests */
 } lr_task_query;
 
 /* The newest first; *count of them, of *total that fit. Values that were put are no tasks. To be freed; NULL: no

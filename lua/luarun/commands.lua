@@ -229,7 +229,7 @@ end, function(context) return context.ids() end)
 
 local TOP_SECONDS = 0.5
 
--- Tasks by function and state, from what lr.tasks tells.
+-- Tasks of this process by function and state.
 local function by_function(list)
   local found, order = {}, {}
   for _, task in ipairs(list) do
@@ -258,7 +258,7 @@ add("top", ":top", "what runs now, and rates over half a second", function(conte
   local text = ("%d workers; %d tasks running or parked, %d pending; %.0f submitted/s, %.0f finished/s"):format(
     after.workers, after.running, after.pending, (after.submitted - before.submitted) / took,
     (after.finished - before.finished) / took)
-  local tasks = rawget(lr, "tasks")
+  local tasks = context.own_tasks
   local order = tasks and by_function(tasks { limit = 100000 }) or {}
   if #order == 0 then return text end
   while #order > 15 do order[#order] = nil end

@@ -26,7 +26,8 @@ local function box(value)
 end
 
 --- options: lr (the public table), env (globals), width() columns, clock() seconds, modules() names, futures() that
--- this state holds, before() and after() around what runs; all but lr may be missing.
+-- this state holds, tasks() of this process where lr.tasks asks a cluster, before() and after() around what runs; all
+-- but lr may be missing.
 function Console.new(options)
   local self = setmetatable({
     lr = options.lr,
@@ -36,6 +37,7 @@ function Console.new(options)
     before = options.before or function() end,
     after = options.after or function() end,
     futures = options.futures or function() return {} end,
+    own_tasks = options.tasks or rawget(options.lr or {}, "tasks"),
     settings = { time = false },
     boxes = {},
     lines = {},
@@ -65,13 +67,12 @@ function Console:names()
   return list
 end
 
--- Ids of futures held here, and of tasks that the runtime knows.
+-- Ids of futures held here, and of tasks that this process knows.
 function Console:ids()
   local set, list = {}, {}
   for _, f in ipairs(self.futures()) do set[f:id()] = true end
-  local tasks = rawget(self.lr or {}, "tasks")
-  if tasks then
-    for _, task in ipairs(tasks { limit = 200 }) do set[task.id] = true end
+  if self.own_tasks then
+    for _, task in ipairs(self.own_tasks { limit = 200 }) do set[task.id] = true end
   end
   for id in pairs(set) do list[#list + 1] = id end
   return list
@@ -99,7 +100,7 @@ function Console:help(topic)
 end
 
 function Console:make_context()
-  local context = { lr = self.lr, settings = self.settings }
+  local context = { lr = self.lr, settings = self.settings, own_tasks = self.own_tasks }
   function context.lookup(name) return self:lookup(name) end
   function context.names() return self:names() end
   function context.modules() return self.modules() end

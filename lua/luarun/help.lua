@@ -58,11 +58,12 @@ local rows = {
     "Counts of this node: submitted, started, finished, pending, running, steals, workers, seed." },
   { "nodes", "lr.nodes()", "The nodes of this job: { id, state, host, pid, workers, resources }, this process first." },
   { "tasks", "lr.tasks{ state =, name =, limit = 1000 }",
-    "Tasks that live in this process, newest first: { id, name, state, age, attempt, children, progress }; fields n "
-      .. "and total. name is the function's.", 'lr.tasks{ state = "running" }' },
+    "Tasks that live in this process (in a console on a cluster: in all live jobs), newest first: { id, name, state, "
+      .. "age, attempt, children, progress }; fields n and total. name is the function's.",
+    'lr.tasks{ state = "running" }' },
   { "objects", "lr.objects{ limit = 1000 }",
-    "Large objects of the store, largest first: { bytes, references, site, where, id }; fields n, total (small ones "
-      .. "too), bytes and capacity." },
+    "Large objects of the store (in a console on a cluster: of all live jobs), largest first: { bytes, references, "
+      .. "site, where, id }; fields n, total (small ones too), bytes and capacity." },
   { "errors", "lr.errors{ limit = 1000 }",
     "Tasks of this job that failed lately, latest first: { task, age, code, function_name, message, attempts }." },
   { "init", "lr.init{ options }", "Under plain luajit: starts the job with options (workers =, seed =, ...)." },

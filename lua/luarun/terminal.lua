@@ -107,9 +107,18 @@ local function one_line(console, line)
   return false
 end
 
+-- In a cluster, lr.tasks and lr.objects tell of all of it.
+local function look_at_cluster(lr, url)
+  local inspection = require "luarun.cluster.inspection"
+  local own = { tasks = lr.tasks, objects = lr.objects }
+  lr.tasks, lr.objects = inspection.functions(url, own, function(note) say(io.stderr, "luarun: " .. note) end)
+end
+
 local function new_console(lr)
   local core = require "luarun.core"
+  local url, own_tasks = core.joined(), lr.tasks
   core.track_futures()
+  if url then look_at_cluster(lr, url) end
   return Console.new {
     lr = lr,
     env = _G,
@@ -119,6 +128,7 @@ local function new_console(lr)
     after = function() tty.runs(false) end,
     modules = modules,
     futures = core.futures_held,
+    tasks = own_tasks,
   }
 end
 

@@ -213,7 +213,7 @@ end)
 
 check.test("commands are not built yet", function()
   for _, name in ipairs { "explain", "replay", "timeline", "logs",
-    "profile", "memory", "doctor" } do
+    "profile", "doctor" } do
     refused({ name, "--json" },
       ("luarun: '%s' is not in this version (a script of that name is run as ./%s)"):format(name, name))
   end

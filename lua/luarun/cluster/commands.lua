@@ -6,6 +6,7 @@
 local core_version = require("luarun.core").version
 local json = require "luarun.cluster.json"
 local list = require "luarun.cluster.list"
+local memory = require "luarun.cluster.memory"
 local status = require "luarun.cluster.status"
 local tables = require "luarun.tables"
 
@@ -58,6 +59,10 @@ local function find_url(options, given)
   return nil, "which cluster? give --cluster URL, set LUARUN_CLUSTER, or start one here: luarun up"
 end
 
+local function tell(name, notes)
+  for _, note in ipairs(notes or {}) do io.stderr:write("luarun: ", name, ": ", note, "\n") end
+end
+
 local run = {}
 
 function run.status(t, options)
@@ -77,9 +82,17 @@ end
 
 function run.list(t, options, alone, filters)
   local now = tables.wall()
-  local found, why = list.read(t, alone[1], filters, now)
-  if not found then return why end
+  local found, notes = list.read(t, alone[1], filters, now)
+  if not found then return notes end
+  tell("list", notes)
   io.write(options.json and json.encode(json.list(found)) .. "\n" or list.text(alone[1], found, now))
+end
+
+function run.memory(t, options)
+  local found, notes = memory.read(t)
+  if not found then return notes end
+  tell("memory", notes)
+  io.write(options.json and json.encode(found) .. "\n" or memory.text(found))
 end
 
 -- What can be said without a cluster.

@@ -1,8 +1,10 @@
 --- `luarun list WHAT`: a table of the cluster, for people or as JSON, with filters field=value.
 --
--- list.read gives the rows, list.text the lines for people. Tables that no part of this version writes are refused by
--- name: an empty list would say that there is nothing.
+-- list.read gives the rows, list.text the lines for people. Tasks and objects are in no table: every driver is asked
+-- (inspection.lua). What no part of this version knows is refused by name: an empty list would say that there is
+-- nothing.
 
+local inspection = require "luarun.cluster.inspection"
 local rows = require "luarun.cluster.rows"
 local text = require "luarun.cluster.text"
 
@@ -19,6 +21,9 @@ local function both(tables, now)
 end
 
 local function age(now, at) return at and text.span(now - at) .. " ago" or "-" end
+
+-- By which the processes that are asked choose themselves.
+local STATES = { waiting = true, queued = true, running = true, ready = true, failed = true, cancelled = true }
 
 -- How each is read, and shown in columns.
 local KINDS = {
@@ -49,30 +54,53 @@ local KINDS = {
     heads = { "function", "job", "name" },
     line = function(f) return { f.id, f.job and f.job:sub(1, 8), f.name } end,
   },
+  tasks = {
+    read = function(tables, _, filters)
+      local state = filters.state
+      return inspection.tasks(tables, STATES[state] and state)
+    end,
+    heads = { "task", "state", "job", "node", "host", "pid", "age", "attempt", "children", "done", "name" },
+    line = function(t)
+      return { t.id, t.state, t.job:sub(1, 8), t.node:sub(1, 8), t.host, t.pid, text.span(t.age), t.attempt, t.children,
+        t.progress and ("%.0f %%"):format(100 * t.progress), t.name }
+    end,
+  },
+  objects = {
+    read = inspection.objects,
+    heads = { "object", "bytes", "holders", "where", "job", "node", "host", "pid", "site" },
+    line = function(o)
+      return { o.id, text.size(o.bytes), o.references, o.where, o.job:sub(1, 8), o.node:sub(1, 8), o.host, o.pid,
+        o.site }
+    end,
+  },
 }
 
-local ABSENT = { tasks = true, actors = true, objects = true }
+local ALL = "nodes, jobs, errors, functions, tasks, objects"
 
 ---Why a table cannot be listed; nil: it can.
 function list.refusal(what)
-  if not what then return "what? nodes, jobs, errors, functions" end
-  if ABSENT[what] then return what .. " are in no table of this version: only nodes, jobs, errors and functions are" end
-  if not KINDS[what] then return ("no table '%s': nodes, jobs, errors, functions"):format(what) end
+  if not what then return "what? " .. ALL end
+  if what == "actors" then return "there are no actors in this version" end
+  if not KINDS[what] then return ("no table '%s': %s"):format(what, ALL) end
 end
 
 ---The rows that the filters let through.
 ---@param filters table<string, string>
----@return table[]? rows, string? why
+---@return table[]? rows, string|string[]|nil why or notes: sentences about what is missing
 function list.read(tables, what, filters, now)
-  local all, why = KINDS[what].read(tables, now)
-  if not all then return nil, why end
+  local all, notes = KINDS[what].read(tables, now, filters)
+  if not all then return nil, notes end
   local out = {}
   for _, row in ipairs(all) do
     local fits = true
     for field, wanted in pairs(filters) do fits = fits and tostring(row[field]) == wanted end
     if fits then out[#out + 1] = row end
   end
-  return out
+  local beyond = (all.total or 0) - #all
+  if what == "tasks" and beyond > 0 then
+    notes[#notes + 1] = ("%d of %d tasks are not shown: 1000 of a job at most"):format(beyond, all.total)
+  end
+  return out, notes
 end
 
 function list.text(what, found, now)

@@ -7,7 +7,7 @@
 local rows = {}
 
 -- A field that goes to the end of its row.
-local FREE = { name = true, offers = true, ["function"] = true, status = false }
+local FREE = { name = true, site = true, offers = true, ["function"] = true, status = false }
 
 ---The fields of a row as texts.
 ---@param value string
