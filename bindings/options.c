@@ -56,6 +56,20 @@ static char *copy_of(lua_State *L, const char *text)
     return copy;
 }
 
+static void add_unknown(lua_State *L, lr_options *o, const char *name, int64_t units)
+{
+    uint32_t i = 0;
+    while (i < o->unknown_count && strcmp(o->unknown[i].name, name) != 0)
+        i++;
+    if (strlen(name) > LR_RESOURCE_NAME_MAX)
+        luaL_error(L, "option 'resources': a name has at most %d characters: '%s'", LR_RESOURCE_NAME_MAX, name);
+    if (i == LR_COUNT(o->unknown))
+        luaL_error(L, "option 'resources': more than %d names that this node does not have", LR_RESOURCE_NAMED_MAX);
+    strcpy(o->unknown[i].name, name);
+    o->unknown[i].amount = units;
+    if (i == o->unknown_count) o->unknown_count++;
+}
+
 static void set_resources(lua_State *L, lr_options *o)
 {
     if (!lua_istable(L, -1))
@@ -70,9 +84,8 @@ static void set_resources(lua_State *L, lr_options *o)
         int index = lr_resource_find(node_names, name);
         if (index >= 0) {
             o->need.amount[index] = units;
-        } else if (units > 0 && !o->unknown_resource) {
-            o->unknown_resource = copy_of(L, name);
-            o->unknown_amount = units;
+        } else if (units > 0) {
+            add_unknown(L, o, name, units);
         }
         lua_pop(L, 1);
     }
@@ -157,7 +170,6 @@ static lr_options *copy_base(const lr_options *base)
     *o = *base;
     atomic_init(&o->refs, 1);
     o->name = base->name ? strdup(base->name) : NULL;
-    o->unknown_resource = base->unknown_resource ? strdup(base->unknown_resource) : NULL;
     return o;
 }
 
@@ -211,7 +223,8 @@ static void push_named(lua_State *L, const lr_options *o)
     lua_newtable(L);
     for (int i = LR_RESOURCE_NAMED; node_names && i < node_names->count; i++)
         field(L, lr_resource_name(node_names, i), lr_amount_to_double(o->need.amount[i]), 0);
-    if (o->unknown_resource) field(L, o->unknown_resource, lr_amount_to_double(o->unknown_amount), 0);
+    for (uint32_t i = 0; i < o->unknown_count; i++)
+        field(L, o->unknown[i].name, lr_amount_to_double(o->unknown[i].amount), 0);
     lua_setfield(L, -2, "resources");
 }
 

@@ -12,6 +12,7 @@
 #include "runtime/failures.h"
 #include "runtime/here.h"
 #include "runtime/nodeloop.h"
+#include "runtime/room.h"
 #include "runtime/statedir.h"
 #include "runtime/store.h"
 
@@ -404,6 +405,7 @@ int lr_session_serve(lua_State *L)
     uint64_t seed;
     if (getenv("LUARUN_FOLLOW_PARENT")) lr_children_follow_parent();
     session.serves = true;
+    lr_room_open();
     prepare(L);
     if (getrandom(&seed, sizeof seed, 0) != sizeof seed) seed = lr_clock_ns();
     session.node = lr_id_from_seed(seed);

@@ -5,6 +5,7 @@
 #include "runtime/lease.h"
 #include "runtime/process.h"
 #include "runtime/reach.h"
+#include "runtime/room.h"
 #include "runtime/roster.h"
 #include "runtime/statedir.h"
 
@@ -51,6 +52,7 @@ static struct {
     char secret_entry[sizeof "LUARUN_SECRET=" + LR_SECRET_MAX];
     lr_row row;
     char offers[LR_RESOURCES_TEXT];
+    int room; /* for its job processes: what they share (runtime/room.h) */
     char listen[LR_REACH_TEXT];         /* where they listen for the others of their job */
     char beside_cpu[LR_RESOURCES_TEXT]; /* of the offers: what job processes are told */
     lr_lease lease;
@@ -77,7 +79,9 @@ static void say(const char *format, ...)
 static void start_process(job *j, uint64_t now_ns)
 {
     static char no_cluster[] = "LUARUN_CLUSTER", no_file[] = "LUARUN_SECRET_FILE", follow[] = "LUARUN_FOLLOW_PARENT=1";
-    char *const changes[] = {agent.secret_entry, no_cluster, no_file, follow};
+    char room[32];
+    snprintf(room, sizeof room, LR_ROOM_VARIABLE "=%d", agent.room);
+    char *const changes[] = {agent.secret_entry, no_cluster, no_file, follow, room};
     char workers[WORD_TEXT];
     snprintf(workers, sizeof workers, "%d", agent.config->workers);
     const char *const words[] = {"luarun",   "--workers",   workers,          "--cluster",
@@ -476,6 +480,7 @@ int lr_agent_run(const lr_config *config)
     agent.row.lease_ms = LR_LEASE_NS / MS;
     agent.row.workers = config->workers;
     agent.row.offers = agent.offers;
+    agent.room = lr_room_make();
     take_signals_by_fd();
     if (!find_offers(text) || !lr_state_secret(config->cluster, &agent.secret, text) || !open_store(text) ||
         !may_be_here(text) || !register_node(text)) {

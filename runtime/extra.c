@@ -31,8 +31,8 @@ static bool add_spec(lr_task *t, const lr_options *o, lr_id job)
     if (!spec) return false;
     lr_spec_init(spec, t->id, job, o->name ? o->name : t->fn->name);
     spec->need = o->need;
-    spec->unknown_resource = o->unknown_resource;
-    spec->unknown_amount = o->unknown_amount;
+    spec->unknown_resource = o->unknown_count ? o->unknown[0].name : NULL;
+    spec->unknown_amount = o->unknown[0].amount;
     spec->priority = o->priority;
     spec->timeout_ns = (uint64_t)(o->timeout_s * 1e9);
     spec->deadline_ns = o->deadline_s > 0 ? lr_clock_deadline(o->deadline_s) : 0;
@@ -70,9 +70,11 @@ void lr_extra_need(const lr_options *o, const lr_resource_names *names, char *te
 {
     char amount[32];
     size_t size = lr_resources_format(&o->need, names, text, text_bytes);
-    if (!o->unknown_resource || size >= text_bytes) return;
-    lr_amount_format(o->unknown_amount, amount, sizeof amount);
-    snprintf(text + size, text_bytes - size, "%s%s=%s", size ? "," : "", o->unknown_resource, amount);
+    for (uint32_t i = 0; i < o->unknown_count && size < text_bytes; i++) {
+        lr_amount_format(o->unknown[i].amount, amount, sizeof amount);
+        int n = snprintf(text + size, text_bytes - size, "%s%s=%s", size ? "," : "", o->unknown[i].name, amount);
+        size += n > 0 ? (size_t)n : 0;
+    }
 }
 
 static void write_options(lr_builder *b, const lr_task *t, const lr_resource_names *names)

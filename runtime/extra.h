@@ -23,6 +23,8 @@ typedef struct lr_extra {
     lr_options *options; /* NULL: all default */
     lr_spec *spec;       /* of a machine task: the machine's from its submit to its release; else NULL */
     _Atomic bool in_machine;
+    struct lr_room_hold *room; /* the node thread's, while it holds something that other jobs want, too */
+    lr_task *room_next;        /* in line for that */
     uint32_t input_count;
     lr_input inputs[];
 } lr_extra;

@@ -3,6 +3,7 @@
 #include "runtime/exchange.h"
 #include "runtime/extra.h"
 #include "runtime/inspection.h"
+#include "runtime/room.h"
 #include "runtime/watcher.h"
 #include "sched/control_memory.h"
 
@@ -40,6 +41,7 @@ static struct {
     lr_control_memory memory;
     lr_control *control; /* in this process's memory, or a public cluster's */
     uint64_t timer_ns;
+    lr_task *room_first, *room_last; /* handed out by the machine, in line for what other jobs hold; by room_next */
 } loop = {.lock = PTHREAD_MUTEX_INITIALIZER, .cluster_changed = PTHREAD_COND_INITIALIZER, .timer_ns = LR_NEVER};
 
 static void step(const lr_event *event);
@@ -53,11 +55,45 @@ static lr_task *task_of(const lr_action *a)
     return a->spec->runtime;
 }
 
+static void hand_out(lr_task *t)
+{
+    lr_task_retain(t); /* the queue's */
+    lr_pool_inject(loop.pool, t, t->extra->spec->priority);
+}
+
+/* False: another job has what it needs. One that has ended goes where it is thrown away. */
+static bool has_room(lr_task *t)
+{
+    if (t->extra->room || lr_task_ended(t)) return true;
+    return lr_room_take(&t->extra->spec->need, &loop.config.capacity, &t->extra->room);
+}
+
 static void do_task_start(const lr_action *a)
 {
     lr_task *t = task_of(a);
-    lr_task_retain(t); /* the queue's */
-    lr_pool_inject(loop.pool, t, a->spec->priority);
+    if (!loop.room_first && has_room(t)) {
+        hand_out(t);
+        return;
+    }
+    t->extra->room_next = NULL;
+    *(loop.room_first ? &loop.room_last->extra->room_next : &loop.room_first) = t;
+    loop.room_last = t;
+}
+
+/* Those in line for what other jobs hold: the oldest first; a later one that needs something else waits with it. */
+static void look_for_room(void)
+{
+    while (loop.room_first && has_room(loop.room_first)) {
+        lr_task *t = loop.room_first;
+        loop.room_first = t->extra->room_next;
+        hand_out(t);
+    }
+}
+
+static void give_room(lr_task *t)
+{
+    lr_room_give(t->extra->room);
+    t->extra->room = NULL;
 }
 
 static void do_task_fail(const lr_action *a)
@@ -81,6 +117,7 @@ static void do_task_timeout(const lr_action *a)
 static void do_task_release(const lr_action *a)
 {
     lr_task *t = task_of(a);
+    give_room(t);
     atomic_store(&t->extra->in_machine, false);
     lr_task_release(t);
 }
@@ -159,6 +196,7 @@ static void recall_for(lr_spec *spec)
         lr_task *t = lr_pool_recall(loop.pool, spec->priority);
         if (!t) return;
         lr_event event = {.kind = LR_EVENT_TASK_RETURNED, .spec = t->extra->spec};
+        give_room(t);
         step(&event);
         lr_task_release(t);
     }
@@ -277,6 +315,7 @@ static message *take_all(void)
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
+static uint64_t room_deadline(void) { return loop.room_first ? lr_clock_ns() + LR_ROOM_LOOK_NS : LR_NEVER; }
 
 static void tell_watcher(void)
 {
@@ -304,10 +343,12 @@ static void turn(void)
         step(&tick);
     }
     tell_watcher();
+    look_for_room();
     pthread_mutex_lock(&loop.lock);
-    loop.resting = !loop.first && !loop.stopping && loop.timer_ns == LR_NEVER;
+    loop.resting = !loop.first && !loop.stopping && loop.timer_ns == LR_NEVER && !loop.room_first;
     pthread_mutex_unlock(&loop.lock);
     uint64_t others_ns = earlier(lr_member_deadline(), lr_inspection_deadline());
+    others_ns = earlier(others_ns, room_deadline());
     atomic_store(&loop.bell.deadline_ns, earlier(earlier(lr_cluster_deadline(), others_ns), loop.timer_ns));
 }
 

@@ -23,7 +23,6 @@ void lr_options_release(lr_options *o)
 {
     if (!o || atomic_fetch_sub_explicit(&o->refs, 1, memory_order_acq_rel) != 1) return;
     free(o->name);
-    free(o->unknown_resource);
     free(o);
 }
 
@@ -32,5 +31,5 @@ void lr_options_finish(lr_options *o)
     lr_resources one_cpu = {0};
     one_cpu.amount[LR_RESOURCE_CPU] = LR_AMOUNT_ONE;
     o->plain = memcmp(&o->need, &one_cpu, sizeof one_cpu) == 0 && o->priority == 0 && o->timeout_s == 0 &&
-               o->deadline_s == 0 && lr_id_is_nil(o->node) && !o->spread && !o->unknown_resource;
+               o->deadline_s == 0 && lr_id_is_nil(o->node) && !o->spread && o->unknown_count == 0;
 }

@@ -18,8 +18,11 @@ typedef struct lr_options {
     char *name;            /* NULL: the function's own */
     lr_resources need;
     double cpu;            /* as given */
-    char *unknown_resource; /* a name asked that this node does not know, or NULL */
-    int64_t unknown_amount;
+    struct lr_unknown {     /* names asked that this node does not know: another one may */
+        char name[LR_RESOURCE_NAME_MAX + 1];
+        int64_t amount;
+    } unknown[LR_RESOURCE_NAMED_MAX];
+    uint32_t unknown_count;
     double priority;
     double timeout_s;      /* of the run; 0: none */
     double deadline_s;     /* from submission; 0: none */

@@ -135,6 +135,44 @@ check.test("two jobs at once are apart: each its own processes, the same ids by 
   stop(a)
 end)
 
+check.test("two jobs share what a machine has once, and what a killed one held is free", function()
+  local a = server:node { "--workers", "3", "--resources", "gate=2,wide=1.5" }
+  server:has(1, "node")
+  local path = kit.file("gate", "")
+  local chunk = ([[
+    local path = %q
+    local through = lr.remote(function(s)
+      local function note(c) local f = io.open(path, "a") f:write(c) f:close() end
+      note("+") lr.sleep(s) note("-") -- an append of a byte is whole
+      return 1
+    end)
+    local gate, wide = through:with { resources = { gate = 1 } }, through:with { resources = { gate = 1, wide = 1 } }
+    MORE
+    local list, sum = {}, 0
+    for i = 1, 20 do list[i] = (i %% 5 == 0 and wide or gate)(0.01) end
+    for i = 1, 20 do sum = sum + list[i]:get(20) end
+    say(sum)]]):format(path)
+  local holder = kit.start(driver(chunk:gsub("MORE", "gate(600) say('held') lr.sleep(600)"), { workers = "0" }))
+  holder:says("held")
+  kit.eventually(function() return #kit.read(path) == 1 end, "one place is held")
+  local jobs = {}
+  for i = 1, 2 do jobs[i] = kit.start(driver(chunk:gsub("MORE", ""), { workers = "0" })) end
+  kit.eventually(function() return #kit.read(path) > 10 end, "the others go through the other place")
+  holder:signal(9)
+  for i = 1, 2 do
+    check.eq(jobs[i]:wait(), 0, jobs[i]:err())
+    check.eq(jobs[i]:out(), "20\n")
+  end
+  local inside, most = 0, 0
+  for c in kit.read(path):gmatch(".") do
+    inside = inside + (c == "+" and 1 or -1)
+    most = math.max(most, inside)
+  end
+  check.ok(most <= 3, kit.read(path) .. ": at most two at once, and the mark of the one that was killed: " .. most)
+  kit.eventually(function() return server:rows("job") == 0 end, "the row of the killed one goes")
+  stop(a)
+end)
+
 check.test("a job process that is killed: the results are the same, another takes its place, and it is told", function()
   local a = server:node()
   server:has(1, "node")
