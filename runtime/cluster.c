@@ -969,15 +969,31 @@ static bool open_mesh(void)
     return true;
 }
 
+static const char *given(const char *variable)
+{
+    const char *value = getenv(variable);
+    return value && *value ? value : NULL;
+}
+
+/* A tcp address is one of TLS where there is a certificate to show. */
+static lr_ending listen_on(const char *url, char why[LR_ENDING_TEXT])
+{
+    char secure[LR_WORD_MAX + 8];
+    bool plain = strncmp(url, "tcp://", 6) == 0;
+    snprintf(secure, sizeof secure, "tls+%s", url);
+    return lr_transport_listen(cluster.transport, plain && given(LR_CLUSTER_TLS_CERT) ? secure : url, why);
+}
+
 /* Where the others reach this node: as told, or as it reaches the driver. */
 static lr_ending listen_for_others(const char *driver_url, char why[LR_ENDING_TEXT])
 {
     lr_address driver_at;
     const char *told = cluster.config.listen;
     lr_address_parse(driver_url, &driver_at);
-    const char *url = driver_at.loopback || driver_at.kind != LR_ADDRESS_TCP ? "tcp://127.0.0.1:0" : "tcp://0.0.0.0:0";
+    bool here = driver_at.loopback || driver_at.kind == LR_ADDRESS_IPC;
+    const char *url = here ? "tcp://127.0.0.1:0" : "tcp://0.0.0.0:0";
     if (told && told[0]) url = told;
-    return lr_transport_listen(cluster.transport, url, why);
+    return listen_on(url, why);
 }
 
 static void spare(void) { atomic_store(&cluster.idle, true); }
@@ -999,6 +1015,9 @@ bool lr_cluster_open(lr_pool *pool, const lr_cluster_config *config, char text[L
         .secret = &cluster.config.secret,
         .bell = cluster.config.bell,
         .record_max = LR_LENDING_RECORD_MAX,
+        .tls_ca_file = given(LR_CLUSTER_TLS_CA),
+        .tls_cert_file = given(LR_CLUSTER_TLS_CERT),
+        .tls_key_file = given(LR_CLUSTER_TLS_KEY),
     };
     snprintf(text, LR_CLUSTER_TEXT, "not enough memory");
     if (!open_mesh()) return false;
@@ -1009,7 +1028,7 @@ bool lr_cluster_open(lr_pool *pool, const lr_cluster_config *config, char text[L
     lr_peer *peer;
     atomic_store(&cluster.open, true);
     lr_ending end = config->serves ? listen_for_others(config->url, why)
-                                   : lr_transport_listen(cluster.transport, config->url, why);
+                                   : listen_on(config->url, why);
     if (end == LR_ENDING_OK && config->serves) end = lr_transport_connect(cluster.transport, config->url, &peer, why);
     if (end == LR_ENDING_OK) return true;
     snprintf(text, LR_CLUSTER_TEXT, "%s", why);

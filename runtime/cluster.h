@@ -27,6 +27,11 @@
 
 #define LR_CLUSTER_TEXT 512
 
+/* Environment: PEM files. With a certificate the node's connections are tls+tcp (runtime/tls.h). */
+#define LR_CLUSTER_TLS_CA "LUARUN_TLS_CA"
+#define LR_CLUSTER_TLS_CERT "LUARUN_TLS_CERT"
+#define LR_CLUSTER_TLS_KEY "LUARUN_TLS_KEY"
+
 typedef struct lr_cluster_config {
     bool serves;         /* connects to url; else listens on it */
     const char *url;

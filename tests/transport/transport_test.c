@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -31,6 +32,9 @@ typedef struct end {
 } end;
 
 static lr_bed bed;
+static struct {
+    char folder[64], ca[128], cert[128], key[128]; /* folder empty: none */
+} tls;
 static bool near; /* the ends of the test have bells: they go over to a ring */
 static char program[256];
 extern char **environ;
@@ -98,6 +102,11 @@ static void open_end(end *e, uint64_t id, const char *secret)
     if (near) {
         lr_bell_open(&e->bell, true);
         config.bell = &e->bell;
+    }
+    if (tls.folder[0]) {
+        config.tls_ca_file = tls.ca;
+        config.tls_cert_file = tls.cert;
+        config.tls_key_file = tls.key;
     }
     if (secret) {
         assert_true(lr_secret_load(&bytes, secret, NULL, text));
@@ -214,6 +223,83 @@ static void records_both_ways(const char *url, const char *secret)
 static void over_tcp(void **state) { (void)state; records_both_ways(TCP, NULL); }
 static void over_tcp_with_a_secret(void **state) { (void)state; records_both_ways(TCP, "secret"); }
 static void over_ipc(void **state) { (void)state; records_both_ways(ipc_url(), NULL); }
+
+/* ---- TLS --------------------------------------------------------------------------------------------- */
+
+#define TLS "tls+tcp://127.0.0.1:0"
+
+/* A certificate of its own for 127.0.0.1, and its key, in a folder. */
+static void make_certificate(const char *name)
+{
+    char command[1024];
+    snprintf(command, sizeof command,
+             "cd %s && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=127.0.0.1 "
+             "-keyout %s.key -out %s.pem 2>%s.log",
+             tls.folder, name, name, name);
+    assert_int_equal(system(command), 0);
+}
+
+static int make_certificates(void **state)
+{
+    (void)state;
+    strcpy(tls.folder, "/tmp/luarun-tls-XXXXXX");
+    assert_non_null(mkdtemp(tls.folder));
+    make_certificate("a");
+    make_certificate("b");
+    return 0;
+}
+
+static int forget_certificates(void **state)
+{
+    (void)state;
+    char command[200];
+    snprintf(command, sizeof command, "rm -r %s", tls.folder);
+    tls.folder[0] = 0;
+    return system(command);
+}
+
+/* Both sides show the certificate `shown` and believe `believed`. */
+static void use_certificates(const char *shown, const char *believed)
+{
+    snprintf(tls.cert, sizeof tls.cert, "%s/%s.pem", tls.folder, shown);
+    snprintf(tls.key, sizeof tls.key, "%s/%s.key", tls.folder, shown);
+    snprintf(tls.ca, sizeof tls.ca, "%s/%s.pem", tls.folder, believed);
+}
+
+static void over_tls(void **state)
+{
+    (void)state;
+    use_certificates("a", "a");
+    records_both_ways(TLS, NULL);
+    records_both_ways(TLS, "secret");
+}
+
+static void a_certificate_that_nobody_vouches_for(void **state)
+{
+    (void)state;
+    end a, b;
+    use_certificates("a", "b");
+    open_end(&a, 1, NULL);
+    open_end(&b, 2, NULL);
+    listen_on(&b, TLS);
+    connect_to(&a, lr_transport_address(b.transport));
+    until(&a, &b, a.downs == 1);
+    assert_int_equal(a.ups + b.ups, 0);
+    print_message("%s\n", a.text);
+    close_both(&a, &b);
+}
+
+static void tls_without_files(void **state)
+{
+    (void)state;
+    end a;
+    char text[LR_ENDING_TEXT] = "";
+    open_end(&a, 1, NULL);
+    memset(tls.ca, 0, sizeof tls.ca);
+    assert_int_not_equal(lr_transport_listen(a.transport, TLS, text), LR_ENDING_OK);
+    print_message("%s\n", text);
+    close_both(&a, NULL);
+}
 
 static void count_release(void *user) { ++*(unsigned *)user; }
 
@@ -625,6 +711,7 @@ static void many_connections_leave_nothing(void **state)
     assert_int_equal(lines_of("/proc/self/maps"), before);
 }
 
+#define WITH_TLS(test) cmocka_unit_test_setup_teardown(test, make_certificates, forget_certificates)
 #define NEAR(test) cmocka_unit_test_setup_teardown(test, set_near, set_far)
 
 int main(int argc, char **argv)
@@ -633,6 +720,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(over_tcp),
         cmocka_unit_test(over_tcp_with_a_secret),
         cmocka_unit_test(over_ipc),
+        WITH_TLS(over_tls),
+        WITH_TLS(a_certificate_that_nobody_vouches_for),
+        cmocka_unit_test(tls_without_files),
         cmocka_unit_test(large_records_copied_and_owned),
         cmocka_unit_test(a_peer_that_does_not_read_makes_busy),
         cmocka_unit_test(a_hang_up_is_seen_and_loses_nothing),
