@@ -23,8 +23,8 @@ void lr_room_open(void);
 bool lr_room_is_open(void);
 
 typedef struct lr_room_hold lr_room_hold;
-/* Locks what need has beside cpus, of so much in all. False: it is not free now, nothing is locked. True with *hold NULL:
- * nothing is asked, or there is no room to share. */
+/* Locks what need has beside cpus, of so much in all. False: it is not free now, nothing is locked. True with *hold
+ * NULL: nothing is asked, or there is no room to share. */
 LR_MUST_USE bool lr_room_take(const lr_resources *need, const lr_resources *total, lr_room_hold **hold);
 /* Gives it back. NULL is welcome. */
 void lr_room_give(lr_room_hold *hold);
