@@ -459,18 +459,6 @@ static void begin_rosters(void)
     lr_roster_begin(&agent.nodes);
 }
 
-static void take_signals_by_fd(void)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGCHLD);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    agent.signals_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
 int lr_agent_run(const lr_config *config)
 {
     char text[LR_SECRET_TEXT];
@@ -481,7 +469,7 @@ int lr_agent_run(const lr_config *config)
     agent.row.workers = config->workers;
     agent.row.offers = agent.offers;
     agent.room = lr_room_make();
-    take_signals_by_fd();
+    agent.signals_fd = lr_process_signals();
     if (!find_offers(text) || !lr_state_secret(config->cluster, &agent.secret, text) || !open_store(text) ||
         !may_be_here(text) || !register_node(text)) {
         say("%s", text);

@@ -1,5 +1,6 @@
 #include "runtime/cluster.h"
 
+#include "runtime/allocator.h"
 #include "runtime/address.h"
 #include "runtime/away.h"
 #include "runtime/exchange.h"
@@ -8,7 +9,6 @@
 #include "runtime/lineage.h"
 #include "runtime/lending.h"
 #include "runtime/modules.h"
-#include "runtime/segment.h"
 #include "sched/mesh.h"
 
 #include <stdio.h>
@@ -73,7 +73,6 @@ static struct {
     uint64_t progress_ns;     /* when to look how far they are */
     lr_resources free_told;
     char offers[OFFERS_TEXT];
-    lr_id host;               /* equal where processes see the same files and memory; nil: nobody else does */
     /* any thread */
     _Atomic bool open;
     _Atomic(guest *) ended;
@@ -493,7 +492,6 @@ static void say_here(link_state *l)
     lr_message m = {.kind = LR_MESSAGE_HERE};
     m.here.pid = (uint64_t)getpid();
     m.here.broker = cluster.mesh.self.is_broker;
-    m.here.host = cluster.host;
     m.here.offers = lr_bytes_of(cluster.offers, strlen(cluster.offers));
     lr_channel_send(&l->link, &m);
 }
@@ -505,7 +503,6 @@ static void take_here(link_state *l, const lr_message *m)
     say_here(l); /* first: what the mesh sends now would be heard by nobody */
     snprintf(offers, sizeof offers, "%.*s", (int)m->here.offers.size_bytes, (const char *)m->here.offers.at);
     l->pid = (int)m->here.pid;
-    l->exchange.same_host = !lr_id_is_nil(cluster.host) && lr_id_equal(m->here.host, cluster.host);
     l->is_broker = m->here.broker != 0;
     l->peer = lr_mesh_peer_up(&cluster.mesh, l->node, l->is_broker, offers, l);
     if (!l->peer) lr_transport_hang_up(l->link.peer);
@@ -959,7 +956,6 @@ static bool open_mesh(void)
     lr_builder_init(&cluster.values);
     lr_builder_init(&cluster.extras);
     lr_resources_format(c->offers, c->names, cluster.offers, sizeof cluster.offers);
-    cluster.host = lr_host_id();
     if (!lr_mesh_init(&cluster.mesh, c->node, !c->serves, cluster.offers, &lr_process_allocator, &hooks, c->node.lo))
         return false;
     lr_mesh_now(&cluster.mesh, lr_clock_ns());

@@ -1,25 +1,11 @@
 #include "runtime/exchange.h"
 
+#include "runtime/allocator.h"
 #include "runtime/kernel_ship.h"
 #include "runtime/task.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-static void *allocate(void *user, size_t size_bytes)
-{
-    (void)user;
-    return malloc(size_bytes);
-}
-
-static void give_back(void *user, void *memory, size_t size_bytes)
-{
-    (void)user;
-    (void)size_bytes;
-    free(memory);
-}
-
-const lr_allocator lr_process_allocator = {allocate, give_back, NULL};
 
 /* ---- out -------------------------------------------------------------------------------------------- */
 
@@ -55,7 +41,7 @@ static lr_id library_id(const char *path, const char *name)
 static lr_bytes ship(lr_exchange *x, const lr_kernel_set *set, lr_builder *b)
 {
     lr_id id = library_id(set->path, set->name);
-    if (x->same_host || lr_map_find(&x->shipped, id)) return lr_bytes_of(NULL, 0);
+    if (x->lending->same_host || lr_map_find(&x->shipped, id)) return lr_bytes_of(NULL, 0);
     if (lr_map_add(&x->shipped, id, (void *)(uintptr_t)set, &lr_process_allocator)) lr_kernel_ship(set, b);
     return lr_bytes_of(b->data, b->failed ? 0 : b->size_bytes);
 }
@@ -120,11 +106,11 @@ static const lr_kernel_set *find_library(lr_exchange *x, const char *path, const
     char *message = NULL;
     const lr_kernel_set *set = NULL;
     lr_id id = library_id(path, name);
-    if (!x->same_host && shipped.size_bytes == 0 && (set = lr_map_find(&x->libraries, id))) return set;
-    lr_err err = x->same_host || shipped.size_bytes == 0
+    if (!x->lending->same_host && shipped.size_bytes == 0 && (set = lr_map_find(&x->libraries, id))) return set;
+    lr_err err = x->lending->same_host || shipped.size_bytes == 0
                      ? lr_kernels_load(path, name, &set, &message)
                      : lr_kernel_unship(name, shipped.at, shipped.size_bytes, &set, &message);
-    if (err == LR_ERR_NONE && !x->same_host)
+    if (err == LR_ERR_NONE && !x->lending->same_host)
         err = lr_map_add(&x->libraries, id, (void *)(uintptr_t)set, &lr_process_allocator) ? LR_ERR_NONE
                                                                                            : LR_ERR_OUT_OF_MEMORY;
     if (err != LR_ERR_NONE) snprintf(x->why, sizeof x->why, "%s", message ? message : lr_err_meaning(err));

@@ -19,7 +19,6 @@ typedef struct lr_exchange {
     struct lr_task *(*borrow)(void *user, lr_id id); /* one has come: one count, the caller's; NULL: no memory */
     void *user;
     lr_lending *lending;                             /* how large buffers go */
-    bool same_host;   /* files of this machine are files of theirs */
     char why[300];    /* why the last function that could not be made could not */
     lr_map shipped, libraries; /* of path and name -> lr_kernel_set: sent to them, come from them */
     lr_map functions; /* id there -> lr_fn: theirs; one count */
@@ -38,8 +37,5 @@ LR_MUST_USE bool lr_exchange_in(lr_exchange *x, lr_bytes bytes, lr_value *v, cha
 void lr_exchange_take_function(lr_exchange *x, const lr_message *m);
 /* What has come under that id, whole; not counted. NULL: none has. */
 lr_fn *lr_exchange_function(lr_exchange *x, lr_id id);
-
-/* malloc and free, for the parts of sched that take an allocator. */
-extern const lr_allocator lr_process_allocator;
 
 #endif

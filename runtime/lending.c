@@ -1,5 +1,6 @@
 #include "runtime/lending.h"
 
+#include "runtime/allocator.h"
 #include "runtime/clock.h"
 #include "runtime/export.h"
 #include "runtime/spill.h"
@@ -9,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define FIRST_SLOTS 32
 #define NO_ROOM_NS 2000000ull         /* an object to come is tried again so often */
 #define PATIENCE_NS (30 * LR_NS_PER_S) /* and given up after so long without room */
 #define SWEEP_NS 5000000ull
@@ -88,18 +88,7 @@ static void take_off(_Atomic uint64_t *counter) { atomic_fetch_sub_explicit(coun
 
 /* ---- lending ---------------------------------------------------------------------------------------------- */
 
-static bool put(lr_map *map, lr_id key, void *value)
-{
-    if (map->slots && lr_map_put(map, key, value)) return true;
-    size_t count = map->slots ? 2 * map->slot_count : FIRST_SLOTS;
-    lr_map_slot *slots = malloc(count * sizeof *slots);
-    if (!slots) return false;
-    if (map->slots)
-        free(lr_map_move(map, slots, count));
-    else
-        lr_map_init(map, slots, count);
-    return lr_map_put(map, key, value);
-}
+static bool put(lr_map *map, lr_id key, void *value) { return lr_map_add(map, key, value, &lr_process_allocator); }
 
 static lent *lent_of(const lr_lending *x, lr_id id) { return x->lent.slots ? lr_map_get(&x->lent, id) : NULL; }
 

@@ -1,5 +1,6 @@
 #include "runtime/lineage.h"
 
+#include "runtime/allocator.h"
 #include "runtime/exchange.h"
 #include "runtime/extra.h"
 #include "sched/map.h"

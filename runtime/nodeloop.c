@@ -1,5 +1,6 @@
 #include "runtime/nodeloop.h"
 
+#include "runtime/allocator.h"
 #include "runtime/exchange.h"
 #include "runtime/extra.h"
 #include "runtime/inspection.h"

@@ -25,6 +25,9 @@ int lr_process_begin(const lr_process_start *start, int *pid) LR_MUST_USE;
 /* The environment with some variables changed: "NAME=value" sets one, "NAME" takes it away. The texts stay the
  * caller's; free() the list. NULL: no memory. */
 char **lr_process_environment(char *const *changes, size_t count);
+/* Blocks the signals that end a supervisor or tell of its children (SIGTERM, SIGINT, SIGHUP, SIGCHLD) and returns a
+ * descriptor from which they are read, without waiting; -1: errno. */
+int lr_process_signals(void);
 /* A waitpid status: "was killed by signal 9 (Killed)", "ended with exit status 3". */
 void lr_process_explain(int status, char text[LR_PROCESS_TEXT]);
 

@@ -1,5 +1,6 @@
 #include "runtime/shared.h"
 
+#include "runtime/allocator.h"
 #include "runtime/large.h"
 #include "runtime/store.h"
 #include "sched/map.h"
@@ -8,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define FIRST_SLOTS 64
 #define SOME 16
 #define WHY_BYTES 300
 
@@ -41,19 +41,7 @@ void lr_shared_on_limbo(void (*ring)(void)) { atomic_store(&here.ring, ring); }
 
 /* ---- the table of ids ------------------------------------------------------------------------------------ */
 
-static bool enter(lr_id id, lr_shared *s)
-{
-    lr_map *map = &here.objects;
-    if (map->slots && lr_map_put(map, id, s)) return true;
-    size_t count = map->slots ? 2 * map->slot_count : FIRST_SLOTS;
-    lr_map_slot *slots = malloc(count * sizeof *slots);
-    if (!slots) return false;
-    if (map->slots)
-        free(lr_map_move(map, slots, count));
-    else
-        lr_map_init(map, slots, count);
-    return lr_map_put(map, id, s);
-}
+static bool enter(lr_id id, lr_shared *s) { return lr_map_add(&here.objects, id, s, &lr_process_allocator); }
 
 static void leave(lr_shared *s)
 {

@@ -115,18 +115,6 @@ static void attend(int wait_ms)
 
 /* ---- starting --------------------------------------------------------------------------------------------- */
 
-static void take_signals_by_fd(void)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGCHLD);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    super.signals_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
 static child *add(bool is_redis, int *why)
 {
     child *c = &super.all[super.count++];
@@ -291,7 +279,7 @@ bool lr_supervisor_start(const lr_supervisor_config *config, char text[LR_SUPERV
     super.count = 0;
     super.ends = false;
     memcpy(super.here, here.loopback, sizeof super.here);
-    take_signals_by_fd();
+    super.signals_fd = lr_process_signals();
     uint64_t give_up_ns = lr_clock_ns() + START_NS;
     if ((!config->redis_conf || bring_up_redis(give_up_ns, text)) && bring_up_nodes(give_up_ns, text)) return true;
     if (super.ends) snprintf(text, LR_SUPERVISOR_TEXT, "ended before it was up");
