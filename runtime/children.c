@@ -19,6 +19,7 @@
 #define END_NS LR_NS_PER_S
 #define LOOK_NS 2000000
 #define REPLACED_MAX 1000 /* processes started again in a job: beyond this something ends them all */
+#define ENDS_MAX 64u /* of those replaced: whose connection's end may still be on its way */
 
 static struct {
     pthread_mutex_t lock;
@@ -28,7 +29,8 @@ static struct {
         int pid;
         bool ended;
         int status;
-    } all[LR_CHILDREN_MAX];
+    } all[LR_CHILDREN_MAX], ends[ENDS_MAX]; /* the last that were replaced, a ring */
+    unsigned end_count;
 } children = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* The environment with the secret and without what would have the child join something else. NULL: no memory. */
@@ -90,6 +92,7 @@ bool lr_children_replace(void)
         children.replaced++;
         struct child fresh = {0};
         if (start_one(environment, &fresh.pid) != 0) continue;
+        children.ends[children.end_count++ % ENDS_MAX] = *c;
         *c = fresh;
         any = true;
     }
@@ -110,24 +113,32 @@ unsigned lr_children_pids(int pids[LR_CHILDREN_MAX])
     return count;
 }
 
-bool lr_children_look(int pid, char *text, size_t text_bytes)
+/* Under the lock. NULL: it lives, or is none of ours. */
+static const struct child *find_ended(int pid)
 {
-    bool ended = false;
-    pthread_mutex_lock(&children.lock);
     for (unsigned i = 0; i < children.count; i++) {
         struct child *c = &children.all[i];
         if (c->pid != pid) continue;
         look(c);
-        ended = c->ended;
-        if (!ended) break;
-        int signal = WTERMSIG(c->status);
-        if (WIFSIGNALED(c->status))
-            snprintf(text, text_bytes, "killed by signal %d (%s)", signal, strsignal(signal));
-        else
-            snprintf(text, text_bytes, "exit status %d", WEXITSTATUS(c->status));
+        return c->ended ? c : NULL;
     }
+    for (unsigned i = 0; i < ENDS_MAX; i++)
+        if (children.ends[i].pid == pid) return &children.ends[i];
+    return NULL;
+}
+
+bool lr_children_look(int pid, char *text, size_t text_bytes)
+{
+    pthread_mutex_lock(&children.lock);
+    const struct child *c = find_ended(pid);
+    int status = c ? c->status : 0;
     pthread_mutex_unlock(&children.lock);
-    return ended;
+    if (!c) return false;
+    if (WIFSIGNALED(status))
+        snprintf(text, text_bytes, "killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+    else
+        snprintf(text, text_bytes, "exit status %d", WEXITSTATUS(status));
+    return true;
 }
 
 void lr_children_forsake(bool (*connected)(int pid))
@@ -155,6 +166,7 @@ void lr_children_end(void)
         c->ended = true;
     }
     children.count = 0;
+    memset(children.ends, 0, sizeof children.ends);
     pthread_mutex_unlock(&children.lock);
 }
 

@@ -3,6 +3,7 @@
 #include "runtime/allocator.h"
 #include "runtime/address.h"
 #include "runtime/away.h"
+#include "runtime/death.h"
 #include "runtime/exchange.h"
 #include "runtime/extra.h"
 #include "runtime/inspection.h"
@@ -73,6 +74,7 @@ static struct {
     uint64_t progress_ns;     /* when to look how far they are */
     lr_resources free_told;
     char offers[OFFERS_TEXT];
+    lr_death *dying;          /* of the node whose end is being told to the mesh */
     /* any thread */
     _Atomic bool open;
     _Atomic(guest *) ended;
@@ -235,6 +237,8 @@ static void fail(void *user, const lr_crossing *c, lr_err code, const char *why)
         if (code == LR_ERR_NODE_DIED && !cluster.closing && lr_lineage_orphan(s)) return;
         lr_pool_fail(s->t, code, why, NULL);
         lr_stand_in_free(s);
+    } else if (cluster.dying && c->kind == LR_CROSSING_AWAY && lr_death_fail(cluster.dying, c->task.runtime, why)) {
+        return; /* once it is known how the node died */
     } else if (still_wanted(c->task.runtime)) {
         lr_away_fail(cluster.pool, c->task.runtime, code, why);
     }
@@ -637,30 +641,26 @@ static void link_free(link_state *l, const char *why)
     free(l);
 }
 
-/* A process that was killed is seen to have ended a moment after its connection; on a busy machine, a longer moment. */
-static bool how_ended(const link_state *l, char *text, size_t text_bytes)
+/* Of a task that was lost too often: how is known by now. */
+static void fail_lost(lr_task *t, const char *why)
 {
-    for (int i = 0; l->pid && cluster.config.how_ended && i < (cluster.config.starts ? 500 : 50); i++) {
-        if (cluster.config.how_ended(l->pid, text, text_bytes)) return true;
-        usleep(1000);
-    }
-    return false;
+    if (still_wanted(t)) lr_away_fail(cluster.pool, t, LR_ERR_NODE_DIED, why);
 }
 
-static void say_lost(const link_state *l, const char *how)
+/* What ran there is run elsewhere at once; how it died is told once it is known. */
+static void node_lost(link_state *l, const char *text)
 {
-    char id[LR_ID_TEXT];
-    lr_id_format(l->node, id);
     size_t count = l->peer ? l->peer->away.count : 0;
-    fprintf(stderr, "luarun: node %.8s is lost (process %d: %s); its %zu tasks are run again\n", id, l->pid, how,
-            count);
+    lr_mesh_expect(&cluster.mesh, true); /* until it is known whether another comes in its place */
+    cluster.dying = lr_death_begin(l->node, l->pid, count, text);
+    link_free(l, cluster.dying ? "" : text);
+    cluster.dying = NULL;
 }
 
 static void on_peer_down(void *user, lr_peer *peer, lr_ending end, const char *text)
 {
     (void)user;
     (void)end;
-    char how[LR_ENDING_TEXT];
     link_state *l = lr_peer_user(peer);
     for (unsigned i = 0; l && i < cluster.link_count; i++)
         if (cluster.links[i] == l) {
@@ -668,23 +668,11 @@ static void on_peer_down(void *user, lr_peer *peer, lr_ending end, const char *t
             break;
         }
     bool driver_gone = is_driver(peer);
-    if (!l) {
-        if (driver_gone) cluster.config.lost(text);
-        return; /* it never came up */
-    }
-    if (!how_ended(l, how, sizeof how)) snprintf(how, sizeof how, "%s", text);
-    if (!cluster.config.serves) {
-        say_lost(l, how);
-        lr_mesh_expect(&cluster.mesh, true); /* until it is known whether another comes in its place */
-    }
-    link_free(l, how);
-    atomic_store(&cluster.idle, true); /* a grant may have died with it: whoever sleeps here says so once more */
-    if (driver_gone) lr_modules_lost();
+    if (l && cluster.config.serves) link_free(l, text);
+    else if (l) node_lost(l, text);
+    if (l) atomic_store(&cluster.idle, true); /* a grant may have died with it: whoever sleeps here says so once more */
+    if (l && driver_gone) lr_modules_lost();
     if (driver_gone) cluster.config.lost(text);
-    if (cluster.config.serves) return;
-    bool more = cluster.config.replace && cluster.config.replace();
-    if (more) cluster.expect_until_ns = lr_clock_ns() + LR_CLUSTER_EXPECT_NS;
-    if (!cluster.expect_until_ns) lr_mesh_expect(&cluster.mesh, false); /* else one started before may be on its way */
 }
 
 static void ring(void *user)
@@ -811,10 +799,21 @@ static void tell_progress(uint64_t now_ns)
 static void look_whether_all_came(uint64_t now_ns)
 {
     look_for_missing(now_ns);
-    if (!cluster.expect_until_ns) return;
+    if (!cluster.expect_until_ns || lr_deaths_count() > 0) return;
     if (cluster.mesh.peers.count <= cluster.config.expected && now_ns < cluster.expect_until_ns) return;
     cluster.expect_until_ns = 0;
     lr_mesh_expect(&cluster.mesh, false);
+}
+
+/* Another process in the place of each that ended. */
+static void settle_deaths(uint64_t now_ns)
+{
+    if (!lr_deaths_turn(now_ns)) return;
+    bool more = cluster.config.replace && cluster.config.replace();
+    if (more) cluster.expect_until_ns = lr_clock_ns() + LR_CLUSTER_EXPECT_NS;
+    if (cluster.expect_until_ns || lr_deaths_count() > 0) return; /* one started before may be on its way */
+    lr_mesh_expect(&cluster.mesh, false);
+    lr_transport_flush(cluster.transport);
 }
 
 void lr_cluster_turn(const lr_resources *free)
@@ -837,23 +836,27 @@ void lr_cluster_turn(const lr_resources *free)
         tell_progress(now_ns);
         lr_mesh_left(&cluster.mesh);
     }
-    const lr_mesh *m = &cluster.mesh;
-    atomic_store(&cluster.busy, m->away_count + m->guest_count + m->seeking.count + m->lost_count);
     lr_transport_flush(cluster.transport);
+    settle_deaths(now_ns); /* after what was sent: starting a process takes a while */
+    const lr_mesh *m = &cluster.mesh;
+    uint64_t busy = m->away_count + m->guest_count + m->seeking.count + m->lost_count;
+    atomic_store(&cluster.busy, busy + lr_deaths_tasks());
 }
 
 uint64_t lr_cluster_deadline(void)
 {
     if (!cluster.transport) return LR_NEVER;
     uint64_t deadline = lr_transport_deadline(cluster.transport), mesh = lr_mesh_deadline(&cluster.mesh);
-    uint64_t lending = lr_lending_deadline();
+    uint64_t lending = lr_lending_deadline(), deaths = lr_deaths_deadline();
     if (mesh < deadline) deadline = mesh;
+    if (deaths < deadline) deadline = deaths;
     if (lending < deadline) deadline = lending;
     if (cluster.give_waits && cluster.give_ns < deadline) deadline = cluster.give_ns;
     bool missing = cluster.config.starts && cluster.mesh.peers.count <= cluster.config.expected;
     if (missing && cluster.look_ns < deadline) deadline = cluster.look_ns;
     if (cluster.guests && cluster.progress_ns < deadline) deadline = cluster.progress_ns;
-    return cluster.expect_until_ns && cluster.expect_until_ns < deadline ? cluster.expect_until_ns : deadline;
+    bool expects = cluster.expect_until_ns && lr_deaths_count() == 0;
+    return expects && cluster.expect_until_ns < deadline ? cluster.expect_until_ns : deadline;
 }
 
 /* ---- tasks that ask for something ------------------------------------------------------------------- */
@@ -1018,6 +1021,7 @@ bool lr_cluster_open(lr_pool *pool, const lr_cluster_config *config, char text[L
     snprintf(text, LR_CLUSTER_TEXT, "not enough memory");
     if (!open_mesh()) return false;
     lr_lending_open(config->ring, collect, spare);
+    lr_deaths_open(config->how_ended, fail_lost);
     cluster.transport = lr_transport_open(&transport);
     if (!cluster.transport) return false;
     char why[LR_ENDING_TEXT];
@@ -1058,6 +1062,7 @@ void lr_cluster_close(void)
     lr_lending_close();
     cluster.closing = true;
     lr_lineage_close();
+    lr_deaths_close();
     lr_mesh_fini(&cluster.mesh);
     if (cluster.config.forsake) cluster.config.forsake(is_connected);
     lr_transport_close(cluster.transport, CLOSE_NS);

@@ -53,7 +53,7 @@ typedef struct lr_cluster_config {
     void (*lost)(const char *why); /* the driver is gone, or never was there */
     /* driver: a line printed by a task elsewhere, without its end */
     void (*print)(const char *line, size_t size_bytes);
-    /* driver: how the process ended, into text (false: unknown); and a new one in its place (false: no more) */
+    /* driver: how the process ended, into text (false: not known, yet); and a new one in its place (false: no more) */
     bool (*how_ended)(int pid, char *text, size_t text_bytes);
     bool (*replace)(void);
     bool starts; /* by replace, for all that ended, also before they had come */

@@ -15,7 +15,6 @@
 #define TOKEN_CLOSE (0xc2ull << 56)
 #define TOKEN_DEATH (0xc3ull << 56)
 #define TOKEN_INSPECTION (0xc4ull << 56) /* nobody waits for the replies */
-#define DEATH_NS (20 * MS)
 
 static struct {
     lr_member_config config;
@@ -24,8 +23,10 @@ static struct {
     lr_row row;
     char address[300], listen[300];
     lr_lease lease;
-    bool quiet, closed_answered, nodes_answered, death_answered;
-    char death[LR_PROCESS_TEXT]; /* "": not known */
+    bool quiet, closed_answered, nodes_answered;
+    bool death_asked;            /* no answer has come yet */
+    int death_pid;               /* of which process */
+    char death[LR_PROCESS_TEXT]; /* the answer; "": not known */
     unsigned nodes, others; /* registered: of this version, of another */
     char other[32];
 } member;
@@ -94,25 +95,26 @@ static void count_nodes(void)
 
 static void on_death(const lr_control_reply *reply)
 {
-    member.death_answered = true;
+    member.death_asked = false;
     if (reply->count == 0) return;
     lr_bytes how = reply->rows[0].value;
     snprintf(member.death, sizeof member.death, "%.*s", (int)how.size_bytes, (const char *)how.at);
 }
 
+/* Asks, and looks later whether an answer has come: of one process at a time. */
 bool lr_member_how_ended(int pid, char *text, size_t text_bytes)
 {
-    if (!member.control || lr_control_redis_state_of(member.control) != LR_CONTROL_REDIS_READY) return false;
+    bool known = member.death_pid == pid && member.death[0];
+    if (known) snprintf(text, text_bytes, "%s", member.death);
+    if (known || member.death_asked || !member.control) return known;
+    if (lr_control_redis_state_of(member.control) != LR_CONTROL_REDIS_READY) return false;
     lr_id key = lr_row_death_key(member.config.job, pid);
     lr_control_request r = {.token = TOKEN_DEATH, .op = LR_CONTROL_GET, .table = LR_CONTROL_TABLE_EVENT,
                             .key = lr_bytes_of_id(&key)};
-    uint64_t give_up_ns = lr_clock_ns() + DEATH_NS;
+    member.death_pid = pid;
     member.death[0] = 0;
-    member.death_answered = lr_control_request_make(member.control, &r) != LR_ERR_NONE;
-    while (!member.death_answered && lr_clock_ns() < give_up_ns)
-        lr_control_turn(member.control, DEATH_NS);
-    if (member.death[0]) snprintf(text, text_bytes, "%s", member.death);
-    return member.death[0];
+    member.death_asked = lr_control_request_make(member.control, &r) == LR_ERR_NONE;
+    return false;
 }
 
 /* ---- the store ------------------------------------------------------------------------------------------ */
@@ -152,6 +154,8 @@ lr_control *lr_member_open(const lr_member_config *config, const lr_control_hand
     member.handler = *handler;
     member.quiet = true;
     member.nodes = member.others = 0;
+    member.death_asked = false;
+    member.death_pid = 0;
     lr_control_redis_config_init(&redis, config->url);
     redis.on_status = on_status;
     lr_control *control = lr_control_redis_open(&redis, &own, text, LR_MEMBER_TEXT);

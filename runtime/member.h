@@ -39,8 +39,8 @@ LR_MUST_USE bool lr_member_join(const char *address, char text[LR_MEMBER_TEXT]);
  * of errors becomes the wall clock's, which other processes know; the line then lies in text. */
 bool lr_member_passes(lr_control_request *request, char text[LR_MEMBER_LINE]);
 bool lr_member_is_open(void);
-/* How a process of this job ended, where its agent has said so: "was killed by signal 9 (Killed)". Blocks for an answer
- * of the store. */
+/* How a process of this job ended, where its agent has said so: "was killed by signal 9 (Killed)". False: not
+ * known yet; the first call for a process asks the store. */
 bool lr_member_how_ended(int pid, char *text, size_t text_bytes);
 void lr_member_turn(void);
 uint64_t lr_member_deadline(void);

@@ -186,7 +186,7 @@ check.test("a job process that is killed: the results are the same, another take
     for i = 1, 100 do sum = sum + list[i]:get() end
     local again, there = spread(1)
     say(sum, again, there[victim])]]
-  -- the driver waits 50 ms for the agent's word: on a busy machine that may be too short
+  -- the driver waits 500 ms for the agent's word: on a very busy machine that may be too short
   kit.eventually(function()
     local r = prints(chunk, "338350\t1\tnil\n")
     check.ok(r.err:find("^luarun: node %x+ is lost [^\n]*its %d+ tasks are run again\n$"), r.err)

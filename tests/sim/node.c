@@ -367,7 +367,9 @@ void sim_node_down(sim_node *n, sim_link *l, unsigned side)
     if (more && !n->expect_until_ns) n->expected = (unsigned)n->mesh.peers.count;
     if (more) n->expect_until_ns = sim_node_now(n) + EXPECT_NS;
     if (driver && !more && n->expected > 0) n->expected--;
-    if (driver && !more && !n->expect_until_ns) lr_mesh_expect(&n->mesh, false);
+    bool later = sim_chance(w, 50); /* how it died is not known yet, nor whether another comes */
+    if (driver && !more && !n->expect_until_ns && later) n->expect_until_ns = sim_node_now(n) + sim_below(w, 500 * MS);
+    else if (driver && !more && !n->expect_until_ns) lr_mesh_expect(&n->mesh, false);
     if (!far_end(l, n)->dead) { /* both live: the one of them tries again once both know */
         if (l->over[!side]) sim_at(w, w->now_ns + sim_below(w, 20 * MS), EVENT_OPEN, NULL, n, 0);
     }
