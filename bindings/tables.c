@@ -1,9 +1,10 @@
 #include "bindings/tables.h"
 
-#include "runtime/row.h"
+#include "runtime/here.h"
 #include "runtime/statedir.h"
 #include "runtime/tables.h"
 #include "sched/id.h"
+#include "sched/row.h"
 
 #include <lauxlib.h>
 #include <lua.h>

@@ -1,13 +1,16 @@
 #include "runtime/agent.h"
 
 #include "runtime/address.h"
+#include "runtime/allocator.h"
+#include "runtime/clock.h"
 #include "runtime/control_redis.h"
-#include "runtime/lease.h"
+#include "runtime/here.h"
 #include "runtime/process.h"
 #include "runtime/reach.h"
 #include "runtime/room.h"
-#include "runtime/roster.h"
 #include "runtime/statedir.h"
+#include "sched/lease.h"
+#include "sched/roster.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -50,6 +53,7 @@ static struct {
     lr_control *control;
     lr_secret secret;
     char secret_entry[sizeof "LUARUN_SECRET=" + LR_SECRET_MAX];
+    lr_here here;
     lr_row row;
     char offers[LR_RESOURCES_TEXT];
     int room; /* for its job processes: what they share (runtime/room.h) */
@@ -104,7 +108,7 @@ static void log_death(const job *j, int pid, const char *how)
     lr_id_format(LR_ID_NIL, task);
     lr_id_format(j->id, id);
     int n = snprintf(text, sizeof text, "1 task=%s job=%s at=%llu code=node_died function=-: on %s process %d %s", task,
-                     id, (unsigned long long)lr_here_wall_ms() * 1000000, agent.row.here.host, pid, how);
+                     id, (unsigned long long)lr_here_wall_ms() * 1000000, agent.here.host, pid, how);
     lr_control_request r = {.token = TOKEN_LOG, .op = LR_CONTROL_APPEND, .table = LR_CONTROL_TABLE_ERROR,
                             .key = lr_bytes_of("all", 3), .value = lr_bytes_of(text, (size_t)n),
                             .limit = ERRORS_LIMIT, .notify = true};
@@ -196,7 +200,7 @@ static bool is_in_reach(const job *j, lr_bytes row)
         return false;
     }
     lr_row_field(row, "loopback", loopback, sizeof loopback);
-    if (!address.loopback || strcmp(loopback, agent.row.here.loopback) == 0) return true;
+    if (!address.loopback || strcmp(loopback, agent.here.loopback) == 0) return true;
     lr_row_field(row, "host", host, sizeof host);
     say("job %s listens on the loopback of %s, which nobody here can reach: give its --cluster the address of Redis by "
         "which other machines know it", j->name, host);
@@ -279,6 +283,7 @@ static lr_id fresh_id(void)
 static size_t write_row(void *user, char text[LR_ROW_MAX])
 {
     (void)user;
+    agent.row.renewed_ms = lr_here_wall_ms();
     return lr_row_write_node(&agent.row, text);
 }
 
@@ -449,12 +454,16 @@ static void leave(void)
 
 static void begin_rosters(void)
 {
-    agent.jobs = (lr_roster){.control = agent.control, .table = LR_CONTROL_TABLE_JOB, .tokens = LR_ROSTER_TOKEN(1),
-                             .subscribes = true, .handler = {on_job, on_job_gone, on_job_swept, NULL},
-                             .connections = lr_control_redis_connections};
-    agent.nodes = (lr_roster){.control = agent.control, .table = LR_CONTROL_TABLE_NODE, .tokens = LR_ROSTER_TOKEN(2),
-                              .handler = {on_node, on_node_gone, on_node_swept, NULL},
-                              .connections = lr_control_redis_connections};
+    const lr_roster usual = {.control = agent.control, .allocator = &lr_process_allocator,
+                             .connections = lr_control_redis_connections, .wall_ms = lr_here_wall_ms};
+    agent.jobs = agent.nodes = usual;
+    agent.jobs.table = LR_CONTROL_TABLE_JOB;
+    agent.jobs.tokens = LR_ROSTER_TOKEN(1);
+    agent.jobs.subscribes = true;
+    agent.jobs.handler = (lr_roster_handler){on_job, on_job_gone, on_job_swept, NULL};
+    agent.nodes.table = LR_CONTROL_TABLE_NODE;
+    agent.nodes.tokens = LR_ROSTER_TOKEN(2);
+    agent.nodes.handler = (lr_roster_handler){on_node, on_node_gone, on_node_swept, NULL};
     lr_roster_begin(&agent.jobs);
     lr_roster_begin(&agent.nodes);
 }
@@ -463,7 +472,9 @@ int lr_agent_run(const lr_config *config)
 {
     char text[LR_SECRET_TEXT];
     agent.config = config;
-    lr_here_find(&agent.row.here);
+    lr_here_find(&agent.here);
+    agent.row = (lr_row){.pid = (uint64_t)getpid(), .host = agent.here.host, .user = agent.here.user,
+                         .loopback = agent.here.loopback};
     agent.row.since_ms = lr_here_wall_ms();
     agent.row.lease_ms = LR_LEASE_NS / MS;
     agent.row.workers = config->workers;

@@ -7,7 +7,7 @@
  * It is small and has no Lua: what runs jobs' code is in the job processes, which are apart from each other. One that
  * ends while its job lives is started again, after a pause that grows, and how it ended goes to standard error and to
  * the cluster's log of errors. A job whose row is gone, or whose lease expired, loses its process at once. Job
- * processes die with the agent. Rows of the dead are swept (runtime/roster.h).
+ * processes die with the agent. Rows of the dead are swept (sched/roster.h).
  * Owns: its job processes, its row. Thread: the program's first; it starts no other but for looking up host
  * names. Blocks: for the node's life. */
 #ifndef RUNTIME_AGENT_H

@@ -6,11 +6,9 @@
 #ifndef RUNTIME_CLOCK_H
 #define RUNTIME_CLOCK_H
 
-#include <stdint.h>
-#include <time.h>
+#include "sched/base.h"
 
-#define LR_NS_PER_S 1000000000ull
-#define LR_NEVER UINT64_MAX /* a deadline that does not come */
+#include <time.h>
 
 static inline uint64_t lr_clock_ns(void)
 {

@@ -1,11 +1,14 @@
 #include "runtime/member.h"
 
-#include "runtime/lease.h"
+#include "runtime/clock.h"
+#include "runtime/here.h"
 #include "runtime/process.h"
 #include "runtime/statedir.h"
+#include "sched/lease.h"
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #define MS 1000000ull
 #define AWAIT_NS (LR_NS_PER_S * 5 / 2) /* longer than a connection may take, so that its own words are said */
@@ -20,6 +23,7 @@ static struct {
     lr_member_config config;
     lr_control *control;
     lr_control_handler handler;
+    lr_here here;
     lr_row row;
     char address[300], listen[300];
     lr_lease lease;
@@ -185,6 +189,7 @@ bool lr_member_is_open(void) { return member.control != NULL; }
 static size_t write_row(void *user, char text[LR_ROW_MAX])
 {
     (void)user;
+    member.row.renewed_ms = lr_here_wall_ms();
     return lr_row_write_job(&member.row, text);
 }
 
@@ -207,7 +212,9 @@ bool lr_member_join(const char *address, char text[LR_MEMBER_TEXT])
 {
     uint64_t now_ns = lr_clock_ns(), give_up_ns = now_ns + AWAIT_NS;
     snprintf(member.address, sizeof member.address, "%s", address);
-    lr_here_find(&member.row.here);
+    lr_here_find(&member.here);
+    member.row = (lr_row){.pid = (uint64_t)getpid(), .host = member.here.host, .user = member.here.user,
+                          .loopback = member.here.loopback};
     member.row.since_ms = lr_here_wall_ms();
     member.row.lease_ms = LR_LEASE_NS / MS;
     member.row.workers = member.config.workers;
@@ -305,7 +312,7 @@ static void write_history(void)
     lr_id_format(member.config.job, id);
     int n = snprintf(text, sizeof text, "1 job=%s ended=%llu since=%llu user=%s status=ok name=%.200s", id,
                      (unsigned long long)lr_here_wall_ms(), (unsigned long long)member.row.since_ms,
-                     member.row.here.user, member.config.name);
+                     member.row.user, member.config.name);
     lr_control_request r = {.token = LR_LEASE_TOKEN, .op = LR_CONTROL_APPEND, .table = LR_CONTROL_TABLE_JOB,
                             .key = lr_bytes_of("history", 7), .value = lr_bytes_of(text, (size_t)n),
                             .limit = HISTORY_LIMIT};

@@ -1,9 +1,10 @@
 #include "runtime/supervisor.h"
 
 #include "runtime/clock.h"
+#include "runtime/here.h"
 #include "runtime/process.h"
-#include "runtime/row.h"
 #include "runtime/tables.h"
+#include "sched/row.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -16,6 +16,8 @@ _Noreturn void lr_assert_failed(const char *expression, const char *file, int li
 #define LR_ASSERT(e) (__builtin_expect(!!(e), 1) ? (void)0 : lr_assert_failed(#e, __FILE__, __LINE__))
 #define LR_CONTAINER(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
 #define LR_COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define LR_NS_PER_S 1000000000ull
+#define LR_NEVER UINT64_MAX /* a deadline that does not come */
 #define LR_MUST_USE __attribute__((warn_unused_result))
 
 #endif

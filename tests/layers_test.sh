@@ -16,7 +16,7 @@ includes() { # folder, pattern of allowed names
     sed -E 's/#[[:space:]]*include[[:space:]]+["<]([^">]+)[">]/\1/' | grep -vE ":($2)\$"
 }
 
-values='base|error|id|list|prng|resource|text|value|spec'
+values='base|error|id|list|prng|resource|row|text|value|spec'
 libc='[a-z_]+\.h|(sys|linux|arpa|netinet)/[a-z_]+\.h'
 transport='nng/[a-z0-9_/]+\.h|mbedtls/[a-z_]+\.h'
 

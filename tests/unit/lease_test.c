@@ -1,6 +1,6 @@
 /* tests/unit/lease_test.c - rows, leases and the watched table, in virtual time over the store in memory. */
-#include "runtime/lease.h"
-#include "runtime/roster.h"
+#include "sched/lease.h"
+#include "sched/roster.h"
 #include "sched/control_memory.h"
 #include "tests/unit/test.h"
 
@@ -25,6 +25,7 @@ static void release(void *user, void *memory, size_t size_bytes)
 
 /* A store, a lease in it, and watchers of its table. */
 static struct {
+    lr_allocator allocator;
     lr_control_memory store;
     lr_lease lease;
     lr_roster roster[WATCHERS];
@@ -32,12 +33,13 @@ static struct {
     int came[WATCHERS], gone[WATCHERS], swept[WATCHERS], lost;
     bool renews;
     lr_row row;
+    lr_lease *other; /* a second one, or NULL */
 } kit;
 
 static void on_reply(void *user, const lr_control_reply *reply)
 {
     (void)user;
-    bool taken = lr_lease_reply(&kit.lease, reply);
+    bool taken = lr_lease_reply(&kit.lease, reply) || (kit.other && lr_lease_reply(kit.other, reply));
     for (int i = 0; i < WATCHERS && !taken; i++)
         taken = lr_roster_reply(&kit.roster[i], reply);
 }
@@ -73,6 +75,8 @@ static void on_swept(void *user, lr_id key)
     kit.swept[index_of(user)]++;
 }
 
+static uint64_t wall_ms(void) { return 7; }
+
 static uint64_t connections(const lr_control *control)
 {
     (void)control;
@@ -93,19 +97,20 @@ static void on_lost(void *user)
 
 static void start(void)
 {
-    const lr_allocator allocator = {allocate, release, NULL};
     const lr_control_handler handler = {on_reply, on_wake, NULL};
     memset(&kit, 0, sizeof kit);
+    kit.allocator = (lr_allocator){allocate, release, NULL};
     kit.now_ns = LR_NS_PER_S;
     kit.connections = 1;
     kit.renews = true;
-    kit.row = (lr_row){.since_ms = 5, .lease_ms = 3000, .here = {"h", "u", "l"}, .workers = 2,
+    kit.row = (lr_row){.since_ms = 5, .lease_ms = 3000, .host = "h", .user = "u", .loopback = "l", .workers = 2,
                        .address = "tcp://127.0.0.1:1", .name = "a job = x.lua"};
-    assert_int_equal(lr_control_memory_init(&kit.store, &allocator, 1 << 20, &handler), LR_ERR_NONE);
+    assert_int_equal(lr_control_memory_init(&kit.store, &kit.allocator, 1 << 20, &handler), LR_ERR_NONE);
     kit.lease = (lr_lease){.control = &kit.store.control, .table = LR_CONTROL_TABLE_JOB, .key = {1, 2}, .owner = {1, 2},
                            .lease_ns = LR_LEASE_NS, .write = write_row, .lost = on_lost};
     for (int i = 0; i < WATCHERS; i++) {
-        kit.roster[i] = (lr_roster){.control = &kit.store.control, .table = LR_CONTROL_TABLE_JOB,
+        kit.roster[i] = (lr_roster){.control = &kit.store.control, .allocator = &kit.allocator, .wall_ms = wall_ms,
+                                    .table = LR_CONTROL_TABLE_JOB,
                                     .tokens = LR_ROSTER_TOKEN(i + 1), .subscribes = true,
                                     .handler = {on_row, on_gone, on_swept, &kit.roster[i]}, .connections = connections};
         lr_roster_begin(&kit.roster[i]);
@@ -142,7 +147,8 @@ static void test_row(void **state)
 {
     (void)state;
     char text[LR_ROW_MAX], field[16];
-    lr_row row = {.since_ms = 5, .lease_ms = 3000, .here = {"h", "u", "l"}, .workers = 2, .jobs = 3, .offers = "cpu=2,gpu=1"};
+    lr_row row = {.since_ms = 5, .lease_ms = 3000, .host = "h", .user = "u", .loopback = "l", .workers = 2, .jobs = 3,
+                  .offers = "cpu=2,gpu=1"};
     lr_bytes bytes = lr_bytes_of(text, lr_row_write_node(&row, text));
     assert_int_equal(lr_row_number(bytes, "workers", 0), 2);
     assert_int_equal(lr_row_number(bytes, "jobs", 0), 3);
@@ -159,7 +165,7 @@ static void test_row(void **state)
     bytes = lr_bytes_of(text, lr_row_write_job(&row, text));
     assert_false(lr_row_is_swept(bytes));
     assert_int_not_equal(lr_row_number(bytes, "pid", 7), 7);
-    bytes = lr_bytes_of(text, lr_row_write_swept(text));
+    bytes = lr_bytes_of(text, lr_row_write_swept(7, text));
     assert_true(lr_row_is_swept(bytes));
     assert_int_equal(lr_row_number(lr_bytes_of("1 lease=x", 9), "lease", 9), 9);
     assert_int_equal(lr_row_number(lr_bytes_of(NULL, 0), "lease", 9), 9);
@@ -249,11 +255,131 @@ static void test_store_away(void **state)
     finish();
 }
 
+/* A node taken for dead is told so with its next renewal, and comes as another. */
+static void lost_takes_new_key(void *user)
+{
+    kit.lost++;
+    ((lr_lease *)user)->key = (lr_id){1, 3};
+}
+
+static void test_rejoin(void **state)
+{
+    (void)state;
+    start();
+    kit.lease.lost = lost_takes_new_key;
+    kit.lease.user = &kit.lease;
+    for (int i = 0; i < WATCHERS; i++)
+        kit.roster[i].handler.on_swept = NULL;
+    lr_lease_begin(&kit.lease);
+    turn();
+    kit.renews = false;
+    pass(6000);
+    assert_int_equal(kit.gone[0], 1);
+    assert_null(lr_roster_find(&kit.roster[0], (lr_id){1, 2}));
+    kit.renews = true;
+    pass(500);
+    assert_int_equal(kit.lost, 1);
+    assert_true(kit.lease.held);
+    assert_non_null(lr_roster_find(&kit.roster[0], (lr_id){1, 3}));
+    pass(10000);
+    assert_null(lr_roster_find(&kit.roster[1], (lr_id){1, 2}));
+    assert_int_equal(kit.gone[0], 1);
+    assert_int_equal(kit.lost, 1);
+    finish();
+}
+
+/* Two with the same id by accident: the row stands for both, and stays for the one that is left. */
+static void test_duplicate(void **state)
+{
+    (void)state;
+    start();
+    lr_lease other = kit.lease;
+    lr_lease_begin(&kit.lease);
+    turn();
+    lr_lease_begin(&other);
+    kit.other = &other;
+    other.token = 1000; /* its own process: its tokens are not those of the first */
+    for (int i = 0; i < 200; i++) { /* both renew: each finds the other's version, and takes it */
+        lr_lease_turn(&other, kit.now_ns);
+        turn();
+        kit.now_ns += 50 * MS;
+    }
+    assert_true(kit.lease.held && other.held);
+    assert_int_equal(kit.came[0], 1);
+    assert_int_equal(kit.gone[0] + kit.lost + kit.swept[0] + kit.swept[1], 0);
+    kit.other = NULL;
+    pass(10000); /* the other is dead */
+    assert_int_equal(kit.gone[0] + kit.lost, 0);
+    assert_non_null(lr_roster_find(&kit.roster[1], kit.lease.key));
+    finish();
+}
+
+/* A control that notes what it is asked, and answers when told to. */
+static struct {
+    lr_control control;
+    lr_control_request asked[16];
+    unsigned count;
+} noted;
+
+static lr_err note(lr_control *control, const lr_control_request *request)
+{
+    (void)control;
+    noted.asked[noted.count++] = *request;
+    return LR_ERR_NONE;
+}
+
+static void answer(lr_roster *r, unsigned which, lr_control_status status)
+{
+    const lr_control_request *q = &noted.asked[which];
+    lr_control_reply reply = {.token = q->token, .op = q->op, .status = status};
+    assert_true(lr_roster_reply(r, &reply));
+}
+
+/* The subscription is asked for before the table is read, also when it has to be asked for again; what wakes during a
+ * reading is read after it. */
+static void test_order(void **state)
+{
+    (void)state;
+    static const lr_control_class class = {note, NULL, NULL};
+    const lr_allocator allocator = {allocate, release, NULL};
+    noted.control.class = &class;
+    noted.count = 0;
+    lr_roster r = {.control = &noted.control, .allocator = &allocator, .table = LR_CONTROL_TABLE_JOB, .tokens = LR_ROSTER_TOKEN(1),
+                   .subscribes = true, .connections = connections, .wall_ms = wall_ms};
+    lr_roster_begin(&r);
+    lr_roster_turn(&r, LR_NS_PER_S);
+    assert_int_equal(noted.count, 2);
+    assert_int_equal(noted.asked[0].op, LR_CONTROL_SUBSCRIBE);
+    assert_int_equal(noted.asked[1].op, LR_CONTROL_SCAN);
+    answer(&r, 0, LR_CONTROL_STATUS_UNAVAILABLE);
+    answer(&r, 1, LR_CONTROL_STATUS_UNAVAILABLE);
+    assert_false(r.read);
+    lr_roster_turn(&r, 3 * LR_NS_PER_S);
+    assert_int_equal(noted.count, 4);
+    assert_int_equal(noted.asked[2].op, LR_CONTROL_SUBSCRIBE);
+    assert_int_equal(noted.asked[3].op, LR_CONTROL_SCAN);
+    answer(&r, 2, LR_CONTROL_STATUS_OK);
+    lr_roster_wake(&r, LR_CONTROL_TABLE_NODE); /* not its table */
+    lr_roster_wake(&r, LR_CONTROL_TABLE_JOB);
+    lr_roster_turn(&r, 3 * LR_NS_PER_S);
+    assert_int_equal(noted.count, 4); /* one reading at a time */
+    answer(&r, 3, LR_CONTROL_STATUS_OK);
+    assert_true(r.read);
+    lr_roster_turn(&r, 3 * LR_NS_PER_S);
+    assert_int_equal(noted.count, 5);
+    assert_int_equal(noted.asked[4].op, LR_CONTROL_SCAN);
+    answer(&r, 4, LR_CONTROL_STATUS_OK);
+    lr_roster_turn(&r, 3 * LR_NS_PER_S);
+    assert_int_equal(noted.count, 5);
+    lr_roster_end(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_row),        cmocka_unit_test(test_life),       cmocka_unit_test(test_death),
         cmocka_unit_test(test_store_lost), cmocka_unit_test(test_store_away),
+        cmocka_unit_test(test_rejoin),     cmocka_unit_test(test_duplicate),  cmocka_unit_test(test_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

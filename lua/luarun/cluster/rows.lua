@@ -1,6 +1,6 @@
 --- What stands in a cluster's tables, as plain Lua tables: nodes, jobs, jobs that are over, errors, functions.
 --
--- Rows are lines `1 field=value field=value ... last=free text` (runtime/row.h, sched/record.h). Times come out in
+-- Rows are lines `1 field=value field=value ... last=free text` (sched/row.h, sched/record.h). Times come out in
 -- seconds since 1970; those that are of another clock are left out. It reads what `luarun.tables` gives and prints
 -- nothing.
 

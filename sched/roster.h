@@ -1,4 +1,4 @@
-/* runtime/roster.h - a table of leased rows (runtime/lease.h), watched: who came, who is gone, who has died.
+/* sched/roster.h - a table of leased rows (sched/lease.h), watched: who came, who is gone, who has died.
  *
  * It subscribes, reads the whole table, and reads it again when woken and every third of a lease: wake-ups may be
  * lost. A row whose version stays the same for its lease has no living owner. Only time during which the store
@@ -8,14 +8,16 @@
  *
  * Tables of many rows are read less often, so that a thousand nodes that watch each other do not fill the store with
  * reading: a reading for each 16 rows and second.
- * Owns: its entries. Thread: the store's. Blocks: never. */
-#ifndef RUNTIME_ROSTER_H
-#define RUNTIME_ROSTER_H
+ * Owns: its entries, by the allocator given. Thread: the store's. Blocks: never. */
+#ifndef SCHED_ROSTER_H
+#define SCHED_ROSTER_H
 
-#include "runtime/clock.h"
-#include "runtime/row.h"
+#include "sched/list.h"
+#include "sched/map.h"
+#include "sched/row.h"
 
 typedef struct lr_roster_entry {
+    lr_link link;               /* the roster's: by when they came */
     lr_id key;
     uint64_t version, since_ns; /* the version, and since when it was seen */
     uint64_t lease_ns;
@@ -34,13 +36,15 @@ typedef struct lr_roster_handler {
 
 typedef struct lr_roster {
     lr_control *control;
+    const lr_allocator *allocator;
     lr_control_table table;
     uint64_t tokens;   /* base of its tokens: LR_ROSTER_TOKEN and a byte of the watcher's choice */
     bool subscribes;
     lr_roster_handler handler;
     uint64_t (*connections)(const lr_control *control); /* a larger number: the store was away */
-    lr_roster_entry **entries;
-    size_t count, room;
+    uint64_t (*wall_ms)(void);                          /* for people, in what a sweep leaves */
+    lr_list entries;
+    lr_map by_key;
     uint64_t now_ns; /* of the last turn */
     uint64_t round, next_ns, cursor, connections_seen;
     uint64_t believe_ns; /* until then nobody is gone: the store may be a new one, which owners fill again */
@@ -50,12 +54,14 @@ typedef struct lr_roster {
 
 #define LR_ROSTER_TOKEN(byte) (0xb0ull << 56 | (uint64_t)(byte) << 48)
 
-/* control, table, tokens, subscribes, handler and connections are set. */
+/* The fields above entries are set. */
 void lr_roster_begin(lr_roster *roster);
 void lr_roster_turn(lr_roster *roster, uint64_t now_ns);
 uint64_t lr_roster_deadline(const lr_roster *roster);
 bool lr_roster_reply(lr_roster *roster, const lr_control_reply *reply);
 void lr_roster_wake(lr_roster *roster, lr_control_table table);
+/* Who is there by what it has read, or NULL. */
+const lr_roster_entry *lr_roster_find(const lr_roster *roster, lr_id key);
 void lr_roster_end(lr_roster *roster);
 
 #endif

@@ -1,4 +1,4 @@
-#include "runtime/lease.h"
+#include "sched/lease.h"
 
 #define RETRY_NS (LR_NS_PER_S / 5)
 

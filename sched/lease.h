@@ -1,4 +1,4 @@
-/* runtime/lease.h - a row of ours in the tables, which others delete when we are dead.
+/* sched/lease.h - a row of ours in the tables, which others delete when we are dead.
  *
  *     start ──▶ compare-and-set, no row yet ──▶ held ──▶ compare-and-set of a renewed row, every third of the lease
  *                                                 │
@@ -8,11 +8,10 @@
  * store that does not answer is asked again; the row is written anew if it has lost it. Keys are random ids, so that a
  * row under ours is ours or says that we were swept.
  * Owns: nothing; the struct is the caller's. Thread: the store's. Blocks: never. */
-#ifndef RUNTIME_LEASE_H
-#define RUNTIME_LEASE_H
+#ifndef SCHED_LEASE_H
+#define SCHED_LEASE_H
 
-#include "runtime/clock.h"
-#include "runtime/row.h"
+#include "sched/row.h"
 
 #define LR_LEASE_TOKEN (0xa0ull << 56) /* of its requests; the machine's tokens are smaller */
 #define LR_LEASE_NS (3 * LR_NS_PER_S)  /* the usual one */

@@ -1,9 +1,7 @@
-#include "runtime/roster.h"
+#include "sched/roster.h"
 
-#include "runtime/lease.h"
-
-#include <stdio.h>
-#include <stdlib.h>
+#include "sched/lease.h"
+#include "sched/text.h"
 
 #define READ_NS (LR_LEASE_NS / 3)
 #define ROWS_PER_S 16
@@ -21,8 +19,8 @@ static bool ask(lr_roster *r, int what, lr_control_request *request)
 
 void lr_roster_begin(lr_roster *r)
 {
-    r->entries = NULL;
-    r->count = r->room = 0;
+    lr_list_init(&r->entries);
+    r->by_key = (lr_map){0};
     r->round = r->cursor = r->next_ns = r->believe_ns = 0;
     r->reading = r->again = r->read = r->subscribed = false;
     r->connections_seen = r->connections(r->control);
@@ -36,14 +34,23 @@ static void scan(lr_roster *r)
 
 static uint64_t pause_ns(const lr_roster *r)
 {
-    uint64_t long_ns = r->count * (LR_NS_PER_S / ROWS_PER_S);
+    uint64_t long_ns = r->by_key.count * (LR_NS_PER_S / ROWS_PER_S);
     return long_ns > READ_NS ? long_ns : READ_NS;
 }
 
-static void free_entry(lr_roster *r, size_t index)
+static lr_roster_entry *entry_of(lr_link *link) { return link ? LR_CONTAINER(link, lr_roster_entry, link) : NULL; }
+static lr_roster_entry *first(const lr_roster *r) { return entry_of(lr_list_first(&r->entries)); }
+
+static lr_roster_entry *next(const lr_roster *r, const lr_roster_entry *e)
 {
-    free(r->entries[index]);
-    r->entries[index] = r->entries[--r->count];
+    return entry_of(lr_list_next(&r->entries, &e->link));
+}
+
+static void free_entry(lr_roster *r, lr_roster_entry *e)
+{
+    lr_link_remove(&e->link);
+    lr_map_take(&r->by_key, e->key);
+    r->allocator->release(r->allocator->user, e, sizeof *e);
 }
 
 /* The store was away: nobody could renew. */
@@ -53,14 +60,14 @@ static void forgive(lr_roster *r, uint64_t now_ns)
     if (connections == r->connections_seen) return;
     if (r->connections_seen > 0) r->believe_ns = now_ns + LR_LEASE_NS;
     r->connections_seen = connections;
-    for (size_t i = 0; i < r->count; i++)
-        r->entries[i]->since_ns = now_ns;
+    for (lr_roster_entry *e = first(r); e; e = next(r, e))
+        e->since_ns = now_ns;
 }
 
 static void claim(lr_roster *r, lr_roster_entry *e)
 {
     char text[LR_ROW_MAX];
-    size_t size = lr_row_write_swept(text);
+    size_t size = lr_row_write_swept(r->wall_ms(), text);
     lr_control_request request = {.op = LR_CONTROL_COMPARE_AND_SET, .key = lr_bytes_of_id(&e->key),
                                   .value = lr_bytes_of(text, size), .version = e->version, .notify = true};
     if (r->table == LR_CONTROL_TABLE_JOB) request.owner = e->key;
@@ -70,19 +77,19 @@ static void claim(lr_roster *r, lr_roster_entry *e)
 
 static void claim_expired(lr_roster *r, uint64_t now_ns)
 {
-    for (size_t i = 0; i < r->count; i++) {
-        lr_roster_entry *e = r->entries[i];
+    for (lr_roster_entry *e = first(r); e; e = next(r, e)) {
         if (e->claiming || now_ns - e->since_ns < e->lease_ns + SLACK_NS) continue;
         claim(r, e);
         return; /* the answer names no key: one at a time */
     }
 }
 
-static bool is_claiming(const lr_roster *r)
+static lr_roster_entry *claimed(const lr_roster *r)
 {
-    for (size_t i = 0; i < r->count; i++)
-        if (r->entries[i]->claiming) return true;
-    return false;
+    lr_roster_entry *e = first(r);
+    while (e && !e->claiming)
+        e = next(r, e);
+    return e;
 }
 
 void lr_roster_turn(lr_roster *r, uint64_t now_ns)
@@ -94,7 +101,7 @@ void lr_roster_turn(lr_roster *r, uint64_t now_ns)
         r->subscribed = ask(r, ASK_SUBSCRIBE, &request);
     }
     forgive(r, now_ns);
-    if (!is_claiming(r)) claim_expired(r, now_ns);
+    if (!claimed(r)) claim_expired(r, now_ns);
     r->round++;
     r->cursor = 0;
     r->again = false;
@@ -104,26 +111,19 @@ void lr_roster_turn(lr_roster *r, uint64_t now_ns)
 
 uint64_t lr_roster_deadline(const lr_roster *r) { return r->reading ? LR_NEVER : r->next_ns; }
 
-static lr_roster_entry *find(const lr_roster *r, lr_id key)
-{
-    for (size_t i = 0; i < r->count; i++)
-        if (lr_id_equal(r->entries[i]->key, key)) return r->entries[i];
-    return NULL;
-}
+const lr_roster_entry *lr_roster_find(const lr_roster *r, lr_id key) { return lr_map_find(&r->by_key, key); }
 
+/* NULL: no memory; the next reading tries again. */
 static lr_roster_entry *add(lr_roster *r, lr_id key)
 {
-    if (r->count == r->room) {
-        size_t room = r->room ? 2 * r->room : 16;
-        lr_roster_entry **more = realloc(r->entries, room * sizeof(lr_roster_entry *));
-        if (!more) return NULL;
-        r->entries = more;
-        r->room = room;
-    }
-    lr_roster_entry *e = calloc(1, sizeof *e);
+    lr_roster_entry *e = r->allocator->allocate(r->allocator->user, sizeof *e);
     if (!e) return NULL;
-    e->key = key;
-    r->entries[r->count++] = e;
+    *e = (lr_roster_entry){.key = key};
+    if (!lr_map_add(&r->by_key, key, e, r->allocator)) {
+        r->allocator->release(r->allocator->user, e, sizeof *e);
+        return NULL;
+    }
+    lr_list_append(&r->entries, &e->link);
     return e;
 }
 
@@ -132,7 +132,7 @@ static void take_row(lr_roster *r, const lr_control_row *row, uint64_t now_ns)
     lr_id key;
     if (row->key.size_bytes != sizeof key) return; /* none of ours */
     memcpy(&key, row->key.at, sizeof key);
-    lr_roster_entry *e = find(r, key);
+    lr_roster_entry *e = lr_map_find(&r->by_key, key);
     bool is_new = !e;
     if (!e) e = add(r, key);
     if (!e) return;
@@ -151,14 +151,11 @@ static void take_row(lr_roster *r, const lr_control_row *row, uint64_t now_ns)
 static void end_reading(lr_roster *r)
 {
     bool believes = r->now_ns >= r->believe_ns;
-    for (size_t i = 0; i < r->count;) {
-        lr_roster_entry *e = r->entries[i];
-        if (e->round == r->round || e->claiming || !believes) {
-            i++;
-            continue;
-        }
+    for (lr_roster_entry *e = first(r), *after; e; e = after) {
+        after = next(r, e);
+        if (e->round == r->round || e->claiming || !believes) continue;
         if (!e->swept) r->handler.on_gone(r->handler.user, e);
-        free_entry(r, i);
+        free_entry(r, e);
     }
     r->read = true;
     r->reading = false;
@@ -183,19 +180,21 @@ static void on_scan(lr_roster *r, const lr_control_reply *reply)
 
 static void tell_history(lr_roster *r, lr_id key)
 {
-    char text[LR_ROW_MAX], id[LR_ID_TEXT];
-    lr_id_format(key, id);
-    int n = snprintf(text, sizeof text, "1 job=%s ended=%llu status=lost", id, (unsigned long long)lr_here_wall_ms());
+    char text[LR_ROW_MAX];
+    lr_text t = lr_text_of(text, sizeof text);
+    lr_text_string(&t, "1 job=");
+    lr_text_id(&t, key);
+    lr_text_string(&t, " ended=");
+    lr_text_u64(&t, r->wall_ms());
+    lr_text_string(&t, " status=lost");
     lr_control_request request = {.op = LR_CONTROL_APPEND, .key = lr_bytes_of("history", 7),
-                                  .value = lr_bytes_of(text, (size_t)n), .limit = HISTORY_LIMIT};
+                                  .value = lr_bytes_of(text, t.needed_bytes), .limit = HISTORY_LIMIT};
     ask(r, ASK_DELETE, &request);
 }
 
 static void on_claim(lr_roster *r, const lr_control_reply *reply)
 {
-    lr_roster_entry *e = NULL;
-    for (size_t i = 0; i < r->count && !e; i++)
-        if (r->entries[i]->claiming) e = r->entries[i];
+    lr_roster_entry *e = claimed(r);
     if (!e) return;
     e->claiming = false;
     if (reply->status != LR_CONTROL_STATUS_OK) return; /* it lives, or another was first: the next reading shows */
@@ -233,8 +232,7 @@ void lr_roster_wake(lr_roster *r, lr_control_table table)
 
 void lr_roster_end(lr_roster *r)
 {
-    while (r->count > 0)
-        free_entry(r, r->count - 1);
-    free(r->entries);
-    r->entries = NULL;
+    while (!lr_list_empty(&r->entries))
+        free_entry(r, first(r));
+    lr_map_free(&r->by_key, r->allocator);
 }

@@ -1,10 +1,6 @@
-#include "runtime/row.h"
+#include "sched/row.h"
 
 #include "sched/text.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 static void number(lr_text *t, const char *field, uint64_t n)
 {
@@ -22,13 +18,13 @@ static lr_text begin(const lr_row *row, char text[LR_ROW_MAX])
 {
     lr_text t = lr_text_of(text, LR_ROW_MAX);
     number(&t, "1 since=", row->since_ms);
-    number(&t, " renewed=", lr_here_wall_ms());
+    number(&t, " renewed=", row->renewed_ms);
     number(&t, " lease=", row->lease_ms);
     word(&t, " version=", LR_VERSION);
-    number(&t, " pid=", (uint64_t)getpid());
-    word(&t, " host=", row->here.host);
-    word(&t, " user=", row->here.user);
-    word(&t, " loopback=", row->here.loopback);
+    number(&t, " pid=", row->pid);
+    word(&t, " host=", row->host);
+    word(&t, " user=", row->user);
+    word(&t, " loopback=", row->loopback);
     number(&t, " workers=", (uint64_t)row->workers);
     return t;
 }
@@ -54,9 +50,11 @@ size_t lr_row_write_job(const lr_row *row, char text[LR_ROW_MAX])
     return end(&t, " name=", row->name);
 }
 
-size_t lr_row_write_swept(char text[LR_ROW_MAX])
+size_t lr_row_write_swept(uint64_t wall_ms, char text[LR_ROW_MAX])
 {
-    return (size_t)snprintf(text, LR_ROW_MAX, "1 swept=%llu", (unsigned long long)lr_here_wall_ms());
+    lr_text t = lr_text_of(text, LR_ROW_MAX);
+    number(&t, "1 swept=", wall_ms);
+    return t.needed_bytes;
 }
 
 static bool is_last(const char *field) { return strcmp(field, "name") == 0 || strcmp(field, "offers") == 0; }
@@ -82,10 +80,14 @@ bool lr_row_field(lr_bytes row, const char *field, char *out, size_t out_bytes)
 
 uint64_t lr_row_number(lr_bytes row, const char *field, uint64_t otherwise)
 {
-    char text[24], *stop;
-    if (!lr_row_field(row, field, text, sizeof text) || text[0] < '0' || text[0] > '9') return otherwise;
-    uint64_t n = strtoull(text, &stop, 10);
-    return *stop ? otherwise : n;
+    char text[20]; /* what has more digits is cut, and fits */
+    uint64_t n = 0;
+    if (!lr_row_field(row, field, text, sizeof text) || !text[0]) return otherwise;
+    for (const char *at = text; *at; at++) {
+        if (*at < '0' || *at > '9') return otherwise;
+        n = 10 * n + (uint64_t)(*at - '0');
+    }
+    return n;
 }
 
 bool lr_row_is_swept(lr_bytes row) { return row.size_bytes > 8 && memcmp(row.at, "1 swept=", 8) == 0; }
