@@ -42,7 +42,7 @@ struct lr_peer {
     lr_handshake *handshake; /* until UP */
     lr_identity remote;
     uint64_t deadline_ns;    /* DIALING, SHAKING, LEAVING */
-    uint64_t up_ns, heard_ns, spoke_ns;
+    uint64_t up_ns, heard_ns, looked_ns; /* heard_ns: no later than it was heard of last */
     uint64_t heard, spoke; /* what the counters said then */
     uint64_t records_in;
     lr_nearby nearby;
@@ -304,7 +304,7 @@ static void come_up(lr_peer *p, const uint8_t *rest, size_t rest_bytes)
     if (p->state != SHAKING) return;
     p->remote = p->handshake->remote;
     p->state = UP;
-    p->up_ns = p->heard_ns = p->spoke_ns = lr_clock_ns();
+    p->up_ns = p->heard_ns = p->looked_ns = lr_clock_ns();
     free(p->handshake);
     p->handshake = NULL;
     t->stats.up++;
@@ -492,13 +492,17 @@ static uint64_t peer_tick(lr_peer *p, uint64_t now_ns)
         return LR_NEVER;
     }
     uint64_t heard = lr_stream_heard(p->stream);
-    if (heard != p->heard) {
+    bool near = lr_stream_has_ring(p->stream);
+    uint64_t silence_ns = near ? t->config.near_silence_ns : t->config.silence_ns;
+    bool slept = now_ns - p->looked_ns > 3 * t->config.keepalive_ns; /* this node: what came meanwhile is read now */
+    if (heard != p->heard || slept) {
         p->heard = heard;
-        p->heard_ns = now_ns;
-    } else if (now_ns - p->heard_ns >= t->config.silence_ns) {
+        p->heard_ns = slept ? now_ns : p->looked_ns;
+    } else if (now_ns - p->heard_ns >= silence_ns) {
         peer_end(p, LR_ENDING_SILENT, NULL);
         return LR_NEVER;
     }
+    p->looked_ns = now_ns;
     lr_stream_stats stats;
     lr_stream_count(p->stream, &stats);
     if (stats.bytes_out != p->spoke) {
@@ -506,7 +510,8 @@ static uint64_t peer_tick(lr_peer *p, uint64_t now_ns)
     } else {
         lr_stream_ping(p->stream);
     }
-    return now_ns + t->config.keepalive_ns;
+    uint64_t again_ns = now_ns + t->config.keepalive_ns, silent_ns = p->heard_ns + silence_ns;
+    return silent_ns > now_ns && silent_ns < again_ns ? silent_ns : again_ns;
 }
 
 static void tick(lr_transport *t, uint64_t now_ns)
@@ -793,8 +798,9 @@ lr_transport *lr_transport_open(const lr_transport_config *config)
     default_size(&t->config.receive_max, (size_t)8 << 20);
     if (t->config.strangers_max == 0) t->config.strangers_max = 64;
     default_to(&t->config.handshake_ns, 5 * LR_NS_PER_S);
-    default_to(&t->config.keepalive_ns, LR_NS_PER_S);
-    default_to(&t->config.silence_ns, 10 * LR_NS_PER_S);
+    default_to(&t->config.keepalive_ns, LR_NS_PER_S / 2);
+    default_to(&t->config.silence_ns, 3 * LR_NS_PER_S);
+    default_to(&t->config.near_silence_ns, 10 * LR_NS_PER_S);
     t->self = (lr_identity){.node = config->node, .protocol = LR_PROTOCOL};
     t->advertised = config->advertise != NULL;
     snprintf(t->self.version, sizeof t->self.version, "%s", config->version ? config->version : "");

@@ -61,8 +61,9 @@ typedef struct lr_transport_config {
     size_t receive_max;     /* bytes received and not handled per peer (8 MiB) */
     uint32_t strangers_max; /* connections that have not proved who they are (64) */
     uint64_t handshake_ns;  /* time for resolving, connecting and proving (5 s) */
-    uint64_t keepalive_ns;  /* a sign of life after so long without another (1 s) */
-    uint64_t silence_ns;    /* a peer not heard of for so long is down (10 s) */
+    uint64_t keepalive_ns;  /* a sign of life after so long without another (0.5 s) */
+    uint64_t silence_ns;    /* a peer not heard of for so long is down (3 s): its host may have vanished */
+    uint64_t near_silence_ns; /* the same where records go through a ring (10 s): its host is this one, it is stopped */
 } lr_transport_config;
 
 /* NULL: no memory. Starts nothing yet. */

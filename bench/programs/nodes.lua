@@ -39,20 +39,20 @@ end
 
 ---hold(seconds): holds a worker so long; returns when it began, which attempt it was, and in which process.
 nodes.hold = lr.remote(function(seconds)
-  local ffi = require "ffi"
-  ffi.cdef [[ int usleep(unsigned); int getpid(void); ]]
+  local c = require "ffi"
+  c.cdef [[ int usleep(unsigned); int getpid(void); ]]
   local begun = lr.now()
-  ffi.C.usleep(seconds * 1e6)
-  return begun, lr.task().attempt, ffi.C.getpid()
+  c.C.usleep(seconds * 1e6)
+  return begun, lr.task().attempt, c.C.getpid()
 end, { retries = 100 })
 
 ---The same with the processor: it computes so long.
 nodes.spin = lr.remote(function(seconds)
-  local ffi = require "ffi"
-  ffi.cdef [[ int getpid(void); ]]
+  local c = require "ffi"
+  c.cdef [[ int getpid(void); ]]
   local begun = lr.now()
   while lr.now() < begun + seconds do end -- luacheck: ignore
-  return begun, lr.task().attempt, ffi.C.getpid()
+  return begun, lr.task().attempt, c.C.getpid()
 end, { retries = 100 })
 
 ---Keeps so many futures under way; `submit()` makes one, `ended(future)` gets each that has ended. Goes on until

@@ -90,6 +90,7 @@ static lr_transport_config config_of(end *e, uint64_t id)
         .node = {id, id},
         .version = "0.1",
         .build = "test",
+        .silence_ns = LONG_NS, /* an end that is not turned for a while is no end that is lost */
     };
 }
 
@@ -597,6 +598,62 @@ static void a_silent_peer_is_given_up(void **state)
     lr_transport_close(a.transport, 0);
 }
 
+/* Turns one end only, for so long. */
+static void turn_alone(end *e, uint64_t ns)
+{
+    for (uint64_t over_ns = lr_clock_ns() + ns; lr_clock_ns() < over_ns;)
+        turn(e, NULL);
+}
+
+/* One that does not turn sends no signs of life. On this host it is waited for: it is stopped, and may go on. */
+static void a_peer_that_is_stopped_is_given_up_sooner_when_far(void **state)
+{
+    (void)state;
+    for (int is_far = 0; is_far < 2; is_far++) {
+        end a, b;
+        near = !is_far;
+        open_end(&a, 1, NULL);
+        open_end(&b, 2, NULL);
+        lr_transport_close(a.transport, 0);
+        lr_transport_config config = config_of(&a, 1);
+        config.bell = near ? &a.bell : NULL;
+        config.keepalive_ns = LR_NS_PER_S / 50;
+        config.silence_ns = LR_NS_PER_S / 5;
+        a.transport = lr_transport_open(&config);
+        listen_on(&b, TCP);
+        connect_to(&a, lr_transport_address(b.transport));
+        until(&a, &b, a.ups == 1 && b.ups == 1);
+        if (near) until(&a, &b, is_near(&a) && is_near(&b));
+        turn_alone(&a, LR_NS_PER_S / 2);
+        assert_int_equal(a.downs, is_far);
+        if (is_far) assert_int_equal(a.down, LR_ENDING_SILENT);
+        close_both(&a, &b);
+    }
+    near = false;
+}
+
+/* One that has itself been stopped for longer than it waits for others does not take them for dead. */
+static void one_that_was_stopped_itself_gives_up_nobody(void **state)
+{
+    (void)state;
+    end a, b;
+    memset(&a, 0, sizeof a);
+    lr_transport_config config = config_of(&a, 1);
+    config.keepalive_ns = LR_NS_PER_S / 50;
+    config.silence_ns = LR_NS_PER_S / 5;
+    a.transport = lr_transport_open(&config);
+    open_end(&b, 2, NULL);
+    listen_on(&b, TCP);
+    connect_to(&a, lr_transport_address(b.transport));
+    until(&a, &b, a.ups == 1 && b.ups == 1);
+    turn_alone(&a, LR_NS_PER_S / 10); /* what was heard of the handshake is noted */
+    turn_alone(&b, LR_NS_PER_S * 3 / 10); /* without a sign of life: that is due after half a second */
+    for (int i = 0; i < 3; i++)
+        lr_transport_turn(a.transport);
+    assert_int_equal(a.downs, 0);
+    close_both(&a, &b);
+}
+
 /* ---- through rings ----------------------------------------------------------------------------------- */
 
 static int set_near(void **state)
@@ -733,6 +790,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(strangers_are_dropped_and_counted),
         cmocka_unit_test(garbage_and_huge_frames_end_the_peer),
         cmocka_unit_test(a_silent_peer_is_given_up),
+        cmocka_unit_test(a_peer_that_is_stopped_is_given_up_sooner_when_far),
+        cmocka_unit_test(one_that_was_stopped_itself_gives_up_nobody),
         NEAR(over_tcp),
         NEAR(over_tcp_with_a_secret),
         NEAR(over_ipc),
