@@ -31,7 +31,8 @@ static struct {
     size_t count, tasks;
 } deaths;
 
-void lr_deaths_open(bool (*how_ended)(int pid, char *text, size_t text_bytes), void (*fail)(lr_task *t, const char *why))
+void lr_deaths_open(bool (*how_ended)(int pid, char *text, size_t text_bytes),
+                    void (*fail)(lr_task *t, const char *why))
 {
     deaths.how_ended = how_ended;
     deaths.fail = fail;

@@ -20,7 +20,8 @@
 typedef struct lr_death lr_death;
 
 /* how_ended: how a process ended; false: not known (yet). fail: ends a task that was given to lr_death_fail. */
-void lr_deaths_open(bool (*how_ended)(int pid, char *text, size_t text_bytes), void (*fail)(lr_task *t, const char *why));
+void lr_deaths_open(bool (*how_ended)(int pid, char *text, size_t text_bytes),
+                    void (*fail)(lr_task *t, const char *why));
 /* Of a node whose process is pid (0: it has not said), with so many tasks of this one; text: how its connection
  * ended. NULL: no memory. */
 lr_death *lr_death_begin(lr_id node, int pid, size_t tasks, const char *text);

@@ -1,6 +1,7 @@
 -- kills.lua - n= (40) node processes killed one after the other under a steady stream of tasks of ms= (5): seconds from
 -- each kill until the first task that was lost with it has begun elsewhere (first), and until the last has (last).
--- spin=1: their bodies compute. Wants node processes: --procs 5 --workers 0. The next is killed when the one that took its place has worked.
+-- spin=1: their bodies compute. The next is killed when the one that took its place has worked. Wants node processes:
+-- --procs 5 --workers 0.
 package.path = arg[0]:match("^(.*/)") .. "?.lua;" .. package.path
 local lr, kit, nodes = require "luarun", require "kit", require "nodes"
 

@@ -1,8 +1,8 @@
 -- nodes.lua - what the programs about recovery share: the node processes of this script (--procs), tasks that hold a
 -- worker for a while, and a steady stream of those.
 --
--- A body sleeps (usleep): it holds its worker as a kernel would, and leaves the processor alone. Four nodes on two cores
--- that all computed would tell more about who gets a core than about who takes over whose work.
+-- A body sleeps (usleep): it holds its worker as a kernel would, and leaves the processor alone. Four nodes on two
+-- cores that all computed would tell more about who gets a core than about who takes over whose work.
 local lr, ffi = require "luarun", require "ffi"
 
 ffi.cdef [[ int kill(int pid, int signal); ]]

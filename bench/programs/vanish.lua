@@ -1,9 +1,10 @@
 -- vanish.lua - n= (5) times the link of a host is cut while its node works: seconds from then until the first task that
--- was there has begun elsewhere. luarun=PATH. The hosts are network namespaces (tests/cluster/hosts.lua), three of them:
--- Redis and the script on one, a node on each of the others. Exit status 78 where the machine lets nobody make some.
+-- was there has begun elsewhere. luarun=PATH. The hosts are network namespaces (tests/cluster/hosts.lua), three: Redis
+-- and the script on one, a node on each of the others. Exit status 78 where the machine lets nobody make some.
 local here = arg[0]:match("^(.*/)")
-package.path = here .. "../../tests/cluster/?.lua;" .. here .. "../../tests/cli/?.lua;" .. here .. "../../tests/lua/?.lua;"
-  .. here .. "?.lua;" .. package.path
+local tests = here .. "../../tests/"
+package.path = tests .. "cluster/?.lua;" .. tests .. "cli/?.lua;" .. tests .. "lua/?.lua;" .. here .. "?.lua;"
+  .. package.path
 local lr, kit = require "luarun", dofile(here .. "kit.lua")
 
 -- The script: says each process that has worked for it, and of each task that was run again when it began.
