@@ -127,6 +127,7 @@ static bool send_task(void *user, lr_mesh_peer *to, lr_crossing *c)
     lr_extra_write(&cluster.extras, t, cluster.config.names);
     m.task.options = lr_bytes_of(cluster.extras.data, cluster.extras.size_bytes);
     lr_channel_send(&l->link, &m);
+    if (!lr_lineage_is_kept()) lr_value_clear(&t->args);
     return true;
 }
 
@@ -195,6 +196,7 @@ static lr_mesh_task leaving(lr_task *t)
     const lr_options *o = t->extra ? t->extra->options : NULL;
     lr_mesh_task task = {.id = t->id, .attempt = t->attempt, .runtime = t};
     task.retries = (uint16_t)(o && o->retries < UINT16_MAX ? o->retries : o ? UINT16_MAX : 3);
+    if (!lr_lineage_is_kept()) task.retries = 0;
     task.risky = t->fn->kind == LR_FN_KERNEL;
     task.deadline_ns = t->extra && t->extra->spec ? t->extra->spec->deadline_ns : 0;
     return task;
@@ -421,7 +423,7 @@ static void take_away_result(link_state *l, lr_crossing *c, const lr_message *m,
     char text[300];
     lr_value value;
     lr_task *t = c->task.runtime;
-    l->returned_by = t;
+    l->returned_by = lr_lineage_is_kept() ? t : NULL;
     bool whole = sound && lr_exchange_in(&l->exchange, m->result.value, &value, text, sizeof text);
     lr_origin *o = l->origin;
     l->origin = NULL;

@@ -1,6 +1,7 @@
 #include "runtime/death.h"
 
 #include "runtime/clock.h"
+#include "runtime/lineage.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,8 +82,8 @@ static void settle(lr_death *d)
 {
     char id[LR_ID_TEXT], why[2 * LR_DEATH_TEXT];
     lr_id_format(d->node, id);
-    fprintf(stderr, "luarun: node %.8s is lost (process %d: %s); its %zu tasks are run again\n", id, d->pid, d->text,
-            d->tasks);
+    fprintf(stderr, "luarun: node %.8s is lost (process %d: %s); its %zu tasks %s\n", id, d->pid, d->text, d->tasks,
+            lr_lineage_is_kept() ? "are run again" : "fail");
     for (failing *f; (f = d->first);) {
         d->first = f->next;
         deaths.tasks--;

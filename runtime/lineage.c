@@ -273,6 +273,14 @@ void lr_lineage_cancelled(void)
     }
 }
 
+bool lr_lineage_is_kept(void)
+{
+    static int kept; /* 1: yes, 2: no; the node thread's */
+    const char *told = kept ? NULL : getenv(LR_RECOVERY);
+    if (!kept) kept = told && strcmp(told, "0") == 0 ? 2 : 1;
+    return kept == 1;
+}
+
 /* ---- life ------------------------------------------------------------------------------------------- */
 
 void lr_lineage_open(lr_pool *pool, lr_id job, const lr_resource_names *names, void (*ring)(void))

@@ -28,6 +28,10 @@ typedef struct lr_stand_in {
     lr_origin *origin; /* NULL: it came with a task's arguments, which are the other node's own */
 } lr_stand_in;
 
+/* Environment: 0: what is lost with a node is not made again, and nothing is kept for it. */
+#define LR_RECOVERY "LUARUN_RECOVERY"
+
+bool lr_lineage_is_kept(void);
 void lr_lineage_open(lr_pool *pool, lr_id job, const lr_resource_names *names, void (*ring)(void));
 /* Everything fails as cancelled. Without open: nothing. */
 void lr_lineage_close(void);

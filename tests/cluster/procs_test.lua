@@ -221,6 +221,36 @@ check.test("futures in a result, also in one of those, whose process is killed: 
   child.sh("rm -r " .. folder)
 end)
 
+check.test("with LUARUN_RECOVERY=0 nothing is run again: what a killed process had fails, the rest goes on", function()
+  local out, err = child.run("--procs 3 --workers 0", PRELUDE .. [[
+    local hold = lr.remote(function(mark)
+      local f = io.open(mark, "a") f:write(pid(), "\n") f:close()
+      while not lr.cancelled() do lr.sleep(0.001) end
+    end)
+    local square = lr.remote(function(text) busy(0.001) return #text end)
+    local mark = os.tmpname()
+    local function begun()
+      local list = {}
+      for p in io.lines(mark) do list[#list + 1] = tonumber(p) end
+      return list
+    end
+    local list = { hold(mark), hold(mark) }
+    until_true(function() return #begun() == 2 end)
+    os.execute("kill -9 " .. begun()[1])
+    local failed = {}
+    until_true(function() failed = lr.wait(list, { count = 1, timeout = 0.1 }) return #failed > 0 end)
+    local ok, e = failed[1]:pget()
+    print(ok, e.code, e.message)
+    lr.cancel(list)
+    local sum = 0
+    for i = 1, 50 do list[i] = square(("x"):rep(i)) end
+    for i = 1, 50 do sum = sum + list[i]:get(20) end
+    print(sum, #begun())
+    os.remove(mark)]], "LUARUN_RECOVERY=0")
+  check.eq(out, "false\tnode_died\t1 node was lost while they ran it; the last one: killed by signal 9 (Killed)\n1275\t2\n", err)
+  check.ok(err:find("lost %(process %d+: killed by signal 9 %(Killed%)%); its %d tasks fail\n"), err)
+end)
+
 check.test("killed again and again: every result is right", function()
   prints(3, [[
     local square = lr.remote(function(i) busy(0.01) return i * i end, { retries = 100 })
