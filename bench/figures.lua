@@ -287,4 +287,76 @@ return {
       {name = "p99 over p50 of an idle one, ms", ours = "over_idle"},
     },
   },
+  {
+    id = "recovery_kill", what = "a node process of four is killed: until the first of its tasks has begun elsewhere",
+    seconds = "p50", contenders = {luarun = "luarun --procs 5 --workers 0 kills n=40"}, rounds = {"luarun"},
+    most_rounds = 2,
+    wants = {
+      {name = "p95", ours = "p95", at_most = 0.1, unit = "ms"},
+      {name = "p50", ours = "p50", unit = "ms"},
+      {name = "longest", ours = "max", unit = "ms"},
+      {name = "the last of them, p95", ours = "last_p95", unit = "ms"},
+    },
+  },
+  {
+    id = "recovery_kill_busy", what = "the same while all four compute", seconds = "p50",
+    contenders = {luarun = "luarun --procs 5 --workers 0 kills n=40 spin=1"}, rounds = {"luarun"}, most_rounds = 2,
+    wants = {
+      {name = "p95", ours = "p95", at_most = 0.1, unit = "ms"},
+      {name = "p50", ours = "p50", unit = "ms"},
+      {name = "longest", ours = "max", unit = "ms"},
+      {name = "the last of them, p95", ours = "last_p95", unit = "ms"},
+    },
+  },
+  {
+    id = "recovery_host", what = "a host's link is cut: until the first of its tasks has begun elsewhere",
+    seconds = "p50", contenders = {luarun = "luarun vanish luarun={luarun} n=5"}, rounds = {"luarun"}, most_rounds = 2,
+    wants = {
+      {name = "longest of 5", ours = "max", at_most = 3.5, unit = "ms"},
+      {name = "p50", ours = "p50", unit = "ms"},
+    },
+  },
+  {
+    id = "recovery_dip", what = "tasks of 2 ms while one of four nodes dies and returns", rate = "rate",
+    contenders = {luarun = "luarun dip luarun={luarun}"}, rounds = {"luarun"}, most_rounds = 3,
+    wants = {
+      {name = "worst second over undisturbed", ours = "worst", at_least = 0.6, exact = true},
+      {name = "whole again after its return", ours = "full", at_most = 2, unit = "ms", exact = true},
+    },
+  },
+  {
+    id = "recovery_cost", what = "small tasks to another process, over the same with LUARUN_RECOVERY=0", rate = "rate",
+    contenders = {
+      luarun = CLIENT .. "spill n=200000", without = "LUARUN_RECOVERY=0 " .. CLIENT .. "spill n=200000",
+    },
+    rounds = {"luarun", "without"},
+    wants = {{name = "over not recoverable", ours = "rate", over = {"without"}, at_least = 0.9}},
+  },
+  {
+    id = "recovery_chain", what = "a chain of 1,000 objects whose node is killed, to the last one's value",
+    seconds = "seconds", contenders = {luarun = CLIENT .. "chain", last = CLIENT .. "chain hold=0"},
+    rounds = {"luarun", "last"}, most_rounds = 3,
+    wants = {
+      {name = "runs of a task, before and after", ours = "most", at_most = 2, exact = true},
+      {name = "tasks that ran again", ours = "again", exact = true},
+      {name = "seconds", ours = "seconds"},
+    },
+  },
+  {
+    id = "recovery_redis", what = "Redis is killed under load and back after 3 s, with its file", seconds = "first",
+    contenders = {luarun = "luarun restart luarun={luarun}"}, rounds = {"luarun"}, most_rounds = 3,
+    wants = {
+      {name = "longest pause of the running job", ours = "gap", at_most = 1, unit = "ms", exact = true},
+      {name = "until a new job has a value", ours = "first", at_most = 1, unit = "ms"},
+    },
+  },
+  {
+    id = "recovery_redis_empty", what = "the same, and it has lost everything", seconds = "first",
+    contenders = {luarun = "luarun restart luarun={luarun} empty=1"}, rounds = {"luarun"}, most_rounds = 3,
+    wants = {
+      {name = "longest pause of the running job", ours = "gap", at_most = 1, unit = "ms", exact = true},
+      {name = "until a new job has a value", ours = "first", at_most = 1, unit = "ms"},
+      {name = "until all rows are there again", ours = "together", at_most = 1, unit = "ms"},
+    },
+  },
 }
