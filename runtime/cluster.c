@@ -16,8 +16,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define LINKS_MAX 1024
 #define BROKERS 3           /* nodes that carry the role, the driver among them */
+#define ALL_AT_ONCE 16      /* in a cluster of so many a node that comes connects to all; in a larger one as need be */
 #define IDLE_LESS_NS 1000000 /* that this node is busy again is told at most so often */
 #define GIVE_NS 50000        /* a worker here that is about to end something comes sooner */
 #define PROGRESS_NS 100000000
@@ -38,6 +38,13 @@ typedef struct link_state {
     lr_task *returned_by; /* while a result is taken in: the task of this node that it is of, or */
     lr_origin *origin;    /* where the futures in it come from */
 } link_state;
+
+/* A connection that the mesh has asked for, until it is up or over. */
+typedef struct dial {
+    struct dial *next;
+    lr_peer *peer;
+    lr_id node;
+} dial;
 
 /* A task here whose end a peer is told. */
 typedef struct guest {
@@ -60,8 +67,9 @@ static struct {
     lr_cluster_config config;
     lr_transport *transport;
     lr_mesh mesh;
-    link_state *links[LINKS_MAX];
-    unsigned link_count;
+    link_state **links;
+    unsigned link_count, link_room;
+    dial *dials;
     lr_builder values, extras;
     bool started, closing;
     uint64_t expect_until_ns; /* 0: nobody is expected any more */
@@ -316,6 +324,44 @@ static void forget(void *user, const lr_crossing *c)
     }
 }
 
+/* ---- the mesh's hooks: connections ------------------------------------------------------------------ */
+
+static const char *reach(void *user, lr_id node, const char *address)
+{
+    static char why[LR_ENDING_TEXT];
+    (void)user;
+    dial *d = malloc(sizeof *d);
+    if (!d) return "not enough memory";
+    *d = (dial){.next = cluster.dials, .node = node};
+    if (lr_transport_connect(cluster.transport, address, &d->peer, why) != LR_ENDING_OK) {
+        free(d);
+        return why;
+    }
+    cluster.dials = d;
+    return NULL;
+}
+
+/* The driver is reached by nobody again: a node that has lost it ends. */
+static const char *address_of(void *user, const lr_mesh_peer *to)
+{
+    (void)user;
+    const link_state *l = to->runtime;
+    return cluster.config.serves && l->is_driver ? "" : lr_peer_identity(l->link.peer)->address;
+}
+
+/* The node that the mesh wanted by it; false: it has not asked for it. */
+static bool end_of_dial(const lr_peer *peer, lr_id *node)
+{
+    for (dial **at = &cluster.dials, *d; (d = *at); at = &d->next)
+        if (d->peer == peer) {
+            *node = d->node;
+            *at = d->next;
+            free(d);
+            return true;
+        }
+    return false;
+}
+
 /* ---- futures in values ------------------------------------------------------------------------------ */
 
 static void lend(void *user, lr_task *t)
@@ -458,18 +504,20 @@ static void take_result(link_state *l, const lr_message *m)
     lr_mesh_over(&cluster.mesh, c);
 }
 
-/* "tcp://a:1 tcp://b:2" */
-static void connect_to_others(lr_bytes others)
+/* "ID=tcp://a:1 ID=tcp://b:2" */
+static void connect_to(lr_bytes nodes, bool brokers)
 {
-    const char *at = others.at, *end = at + others.size_bytes;
-    char url[LR_WORD_MAX], why[LR_ENDING_TEXT];
+    const char *at = nodes.at, *end = at + nodes.size_bytes;
+    char word[LR_WORD_MAX + LR_ID_TEXT + 1], *address = word + LR_ID_TEXT;
     while (at < end) {
         const char *blank = memchr(at, ' ', (size_t)(end - at));
         size_t length = (size_t)((blank ? blank : end) - at);
-        lr_peer *peer;
-        snprintf(url, sizeof url, "%.*s", (int)length, at);
-        if (*url && lr_transport_connect(cluster.transport, url, &peer, why) != LR_ENDING_OK)
-            fprintf(stderr, "luarun: node: %s: %s; no work is exchanged with it\n", url, why);
+        lr_id node;
+        snprintf(word, sizeof word, "%.*s", (int)length, at);
+        if (length > LR_ID_TEXT && address[-1] == '=') {
+            address[-1] = 0;
+            if (lr_id_parse(word, &node)) lr_mesh_reach(&cluster.mesh, node, address, brokers);
+        }
         at += length + 1;
     }
 }
@@ -487,7 +535,8 @@ static void take_welcome(link_state *l, const lr_message *m)
     cluster.config.seed = m->welcome.seed;
     if (m->welcome.broker) lr_mesh_become_broker(&cluster.mesh);
     cluster.config.welcomed(&cluster.config);
-    connect_to_others(m->welcome.others);
+    connect_to(m->welcome.brokers, true);
+    connect_to(m->welcome.others, false);
 }
 
 /* Once this node can run tasks: they may come from then on. */
@@ -579,24 +628,40 @@ static void on_record(void *user, lr_peer *peer, uint16_t kind, const void *byte
 
 static lr_bytes text_of(const char *s) { return lr_bytes_of(s, s ? strlen(s) : 0); }
 
+static void write_node(lr_builder *b, const link_state *l)
+{
+    char id[LR_ID_TEXT];
+    const char *address = lr_peer_identity(l->link.peer)->address;
+    lr_id_format(l->node, id);
+    lr_builder_bytes(b, id, LR_ID_TEXT - 1);
+    lr_builder_bytes(b, "=", 1);
+    lr_builder_bytes(b, address, strlen(address));
+    lr_builder_bytes(b, " ", 1);
+}
+
+/* Whom it shall connect to at once: the brokers, and all where it is one itself or they are few. */
 static void say_welcome(link_state *l)
 {
-    char others[LINKS_MAX * 16];
-    size_t size = 0;
-    unsigned brokers = 1;
+    lr_builder *brokers = &cluster.values, *others = &cluster.extras;
+    unsigned count = 1;
+    for (unsigned i = 0; i < cluster.link_count; i++)
+        count += cluster.links[i] != l && cluster.links[i]->is_broker;
+    l->is_broker = count < BROKERS; /* until its HERE says so itself */
+    lr_builder_reset(brokers);
+    lr_builder_reset(others);
     for (unsigned i = 0; i < cluster.link_count; i++) {
-        const char *url = lr_peer_identity(cluster.links[i]->link.peer)->address;
         if (cluster.links[i] == l) continue;
-        brokers += cluster.links[i]->is_broker;
-        int n = snprintf(others + size, sizeof others - size, "%s ", url);
-        if (n > 0 && (size_t)n < sizeof others - size) size += (size_t)n;
+        if (cluster.links[i]->is_broker)
+            write_node(brokers, cluster.links[i]);
+        else if (l->is_broker || cluster.link_count <= ALL_AT_ONCE)
+            write_node(others, cluster.links[i]);
     }
-    l->is_broker = brokers < BROKERS; /* until its HERE says so itself */
     lr_message m = {.kind = LR_MESSAGE_WELCOME};
     m.welcome.job = cluster.config.job;
     m.welcome.seed = cluster.config.seed;
     m.welcome.broker = l->is_broker;
-    m.welcome.others = lr_bytes_of(others, size);
+    m.welcome.brokers = lr_bytes_of(brokers->data, brokers->size_bytes);
+    m.welcome.others = lr_bytes_of(others->data, others->size_bytes);
     m.welcome.path = text_of(cluster.config.paths[0]);
     m.welcome.cpath = text_of(cluster.config.paths[1]);
     m.welcome.scriptdir = text_of(cluster.config.paths[2]);
@@ -608,10 +673,24 @@ static bool is_driver(const lr_peer *peer)
     return cluster.config.serves && strcmp(lr_peer_url(peer), cluster.config.url) == 0;
 }
 
+static bool room_for_link(void)
+{
+    if (cluster.link_count < cluster.link_room) return true;
+    unsigned room = cluster.link_room ? 2 * cluster.link_room : 16;
+    link_state **links = realloc((void *)cluster.links, room * sizeof(link_state *));
+    if (!links) return false;
+    cluster.links = links;
+    cluster.link_room = room;
+    return true;
+}
+
 static void on_peer_up(void *user, lr_peer *peer, const lr_identity *identity)
 {
     (void)user;
-    link_state *l = cluster.link_count < LINKS_MAX ? calloc(1, sizeof *l) : NULL;
+    lr_id wanted;
+    bool as_wanted = !end_of_dial(peer, &wanted) || lr_id_equal(wanted, identity->node);
+    link_state *l = as_wanted && room_for_link() ? calloc(1, sizeof *l) : NULL;
+    if (!as_wanted) lr_mesh_unreached(&cluster.mesh, wanted, "another node answers there");
     if (!l) {
         lr_transport_hang_up(peer);
         return;
@@ -659,21 +738,36 @@ static void node_lost(link_state *l, const char *text)
     cluster.dying = NULL;
 }
 
+/* It never came up. Where another connection to the same node stays, which that one has made, the mesh waits for its
+ * HERE. */
+static void on_no_peer(lr_peer *peer, lr_ending end, const char *text)
+{
+    lr_id node;
+    if (is_driver(peer)) cluster.config.lost(text);
+    if (end_of_dial(peer, &node) && end != LR_ENDING_DUPLICATE) lr_mesh_unreached(&cluster.mesh, node, text);
+}
+
 static void on_peer_down(void *user, lr_peer *peer, lr_ending end, const char *text)
 {
     (void)user;
-    (void)end;
     link_state *l = lr_peer_user(peer);
-    for (unsigned i = 0; l && i < cluster.link_count; i++)
+    if (!l) {
+        on_no_peer(peer, end, text);
+        return;
+    }
+    for (unsigned i = 0; i < cluster.link_count; i++)
         if (cluster.links[i] == l) {
             cluster.links[i] = cluster.links[--cluster.link_count];
             break;
         }
     bool driver_gone = is_driver(peer);
-    if (l && cluster.config.serves) link_free(l, text);
-    else if (l) node_lost(l, text);
-    if (l) atomic_store(&cluster.idle, true); /* a grant may have died with it: whoever sleeps here says so once more */
-    if (l && driver_gone) lr_modules_lost();
+    if (!l->peer) lr_mesh_unreached(&cluster.mesh, l->node, text); /* it has not said HERE */
+    if (cluster.config.serves)
+        link_free(l, text);
+    else
+        node_lost(l, text);
+    atomic_store(&cluster.idle, true); /* a grant may have died with it: whoever sleeps here says so once more */
+    if (driver_gone) lr_modules_lost();
     if (driver_gone) cluster.config.lost(text);
 }
 
@@ -956,7 +1050,7 @@ void lr_cluster_print(const char *bytes, size_t size_bytes)
 static bool open_mesh(void)
 {
     const lr_mesh_hooks hooks = {send_message, send_task, send_end, count_left, take_left, run_here,
-                                 fail,         stop,      watch,    forget,     NULL};
+                                 fail,         stop,      watch,    forget,     reach,     address_of, NULL};
     const lr_cluster_config *c = &cluster.config;
     lr_builder_init(&cluster.values);
     lr_builder_init(&cluster.extras);
@@ -1074,6 +1168,11 @@ void lr_cluster_close(void)
         l->peer = NULL; /* the mesh has let go of it */
         link_free(l, "");
     }
+    free((void *)cluster.links);
+    cluster.links = NULL;
+    cluster.link_room = 0;
+    for (dial *d; (d = cluster.dials); free(d))
+        cluster.dials = d->next;
     tell_ended(); /* to nobody any more */
     lr_builder_fini(&cluster.values);
     lr_builder_fini(&cluster.extras);

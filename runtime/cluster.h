@@ -1,8 +1,8 @@
 /* runtime/cluster.h - this node's part in a cluster: performs what the mesh (sched/mesh.h) decides.
  *
- * The nodes of a job are processes that are connected each with each. One drives: the script is there. The others
- * serve: each connects to the driver, is told by a WELCOME what to work for and who the others are, and connects to
- * those. All give and take work alike.
+ * The nodes of a job are processes. One drives: the script is there. The others serve: each connects to the driver,
+ * is told by a WELCOME what to work for and who the brokers are, and connects to those; to another one when the mesh
+ * wants it. All give and take work alike.
  *
  *     driver                                  node that serves                    another
  *       ◀──────────────── connects, proves who it is

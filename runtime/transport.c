@@ -5,6 +5,7 @@
 #include "runtime/nearby.h"
 #include "runtime/tls.h"
 #include "sched/list.h"
+#include "sched/rival.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -265,22 +266,16 @@ static bool same_node(const lr_peer *p, const lr_peer *q)
     return p != q && (q->state == UP || q->state == SHAKING) && lr_id_equal(p->handshake->remote.node, id);
 }
 
-static bool smaller(lr_id a, lr_id b) { return a.hi != b.hi ? a.hi < b.hi : a.lo < b.lo; }
-
-/* Two nodes that dial each other at once must come to keep the same connection, so one of them decides: the one
- * with the smaller id. It proves itself as dialer only if it has promised nothing as listener, and promises as
- * listener only if it has not proved itself as dialer; the other one follows. A node that dials although there is
- * a connection has lost it; unless it is so young that both dials were under way at once. */
+/* Two nodes that dial each other at once: sched/rival.h. */
 static lr_ending judge_double(const lr_peer *p, uint64_t now_ns)
 {
     lr_transport *t = p->transport;
-    bool decides = smaller(t->self.node, p->handshake->remote.node);
     for (lr_link *l = lr_list_first(&t->peers); l; l = lr_list_next(&t->peers, l)) {
         lr_peer *q = peer_of(l);
         if (!same_node(p, q)) continue;
-        if (p->dialed && (is_promised(q) || is_own_dial(q))) return LR_ENDING_DUPLICATE;
         bool young = q->state != UP || now_ns - q->up_ns < t->config.handshake_ns;
-        if (!p->dialed && decides && is_own_dial(q) && young) return LR_ENDING_DUPLICATE;
+        lr_rival rival = {is_own_dial(q), is_promised(q), young};
+        if (lr_rival_stays(t->self.node, p->handshake->remote.node, p->dialed, &rival)) return LR_ENDING_DUPLICATE;
     }
     return LR_ENDING_OK;
 }

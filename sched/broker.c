@@ -28,7 +28,41 @@ void lr_broker_init(lr_broker *b, const lr_allocator *a, const lr_resource_names
     lr_prng_seed(&b->chance, seed);
     lr_list_init(&b->idle);
     lr_list_init(&b->surplus);
+    lr_list_init(&b->untold);
     lr_list_init(&b->waiting);
+}
+
+/* ---- who reaches whom ------------------------------------------------------------------------------- */
+
+typedef struct unreached {
+    lr_link link;
+    lr_id node;
+} unreached;
+
+static unreached *find_unreached(const lr_broker_node *from, lr_id node)
+{
+    for (lr_link *l = lr_list_first(&from->unreached); l; l = lr_list_next(&from->unreached, l))
+        if (lr_id_equal(LR_CONTAINER(l, unreached, link)->node, node)) return LR_CONTAINER(l, unreached, link);
+    return NULL;
+}
+
+static bool reaches(const lr_broker_node *from, const lr_broker_node *to)
+{
+    return from->unreached_count == 0 || !find_unreached(from, to->place.id);
+}
+
+static void forget_unreached(lr_broker *b, lr_broker_node *from, unreached *u)
+{
+    lr_link_remove(&u->link);
+    from->unreached_count--;
+    b->allocator->release(b->allocator->user, u, sizeof *u);
+}
+
+static void forget_all_unreached(lr_broker *b, lr_broker_node *from)
+{
+    lr_link *l;
+    while ((l = lr_list_first(&from->unreached)))
+        forget_unreached(b, from, LR_CONTAINER(l, unreached, link));
 }
 
 /* ---- plain work ------------------------------------------------------------------------------------- */
@@ -49,14 +83,15 @@ static void set_surplus(lr_broker *b, lr_broker_node *node, uint32_t count)
 {
     node->surplus = count;
     keep_in(&b->surplus, &node->surplus_link, count > 0);
+    keep_in(&b->untold, &node->untold_link, count == 0 && !node->told);
 }
 
-/* The first that is idle and not this one. */
+/* The first that is idle, not this one, and that this one reaches. */
 static lr_broker_node *idle_beside(lr_broker *b, const lr_broker_node *node)
 {
     for (lr_link *l = lr_list_first(&b->idle); l; l = lr_list_next(&b->idle, l)) {
         lr_broker_node *other = LR_CONTAINER(l, lr_broker_node, idle_link);
-        if (other != node) return other;
+        if (other != node && reaches(node, other)) return other;
     }
     return NULL;
 }
@@ -73,10 +108,12 @@ static uint32_t share(const lr_broker *b, const lr_broker_node *from, const lr_b
 
 static void tell_hungry(lr_broker *b)
 {
-    for (size_t i = 0; i < b->node_count; i++) {
-        lr_broker_node *node = node_of(b->nodes[i]);
-        if (node->told || node->surplus > 0 || !idle_beside(b, node)) continue;
+    for (lr_link *l = lr_list_first(&b->untold), *next; l; l = next) {
+        lr_broker_node *node = LR_CONTAINER(l, lr_broker_node, untold_link);
+        next = lr_list_next(&b->untold, l);
+        if (!idle_beside(b, node)) continue;
         node->told = true;
+        lr_link_remove(l);
         b->hooks.hungry(b->hooks.user, node);
     }
 }
@@ -129,6 +166,23 @@ void lr_broker_unused(lr_broker *b, lr_broker_node *from, lr_broker_node *to, ui
     match(b);
 }
 
+void lr_broker_reach(lr_broker *b, lr_broker_node *from, lr_id node, bool able)
+{
+    unreached *u = find_unreached(from, node);
+    if (u) forget_unreached(b, from, u);
+    if (able) {
+        match(b);
+        return;
+    }
+    if (from->unreached_count == LR_BROKER_UNREACHED_MAX)
+        forget_unreached(b, from, LR_CONTAINER(lr_list_first(&from->unreached), unreached, link));
+    u = b->allocator->allocate(b->allocator->user, sizeof *u);
+    if (!u) return; /* it is told again when it fails again */
+    *u = (unreached){.node = node};
+    lr_list_append(&from->unreached, &u->link);
+    from->unreached_count++;
+}
+
 /* ---- tasks that ask --------------------------------------------------------------------------------- */
 
 static void give(ask *a, int sign)
@@ -146,11 +200,25 @@ static void forget(lr_broker *b, ask *a)
     b->allocator->release(b->allocator->user, a, sizeof *a);
 }
 
-static bool could_somewhere(const lr_broker *b, const ask *a)
+static bool could_somewhere(const lr_broker *b, const ask *a, lr_place_avoid *avoid)
 {
     for (size_t i = 0; i < b->node_count; i++)
-        if (lr_place_could(b->nodes[i], &a->what)) return true;
+        if (lr_place_could(b->nodes[i], &a->what) && !(avoid && avoid(a, b->nodes[i]))) return true;
     return false;
+}
+
+/* What the asker does not reach; and itself where it asks for no node: it knows that it cannot. */
+static bool avoids(const void *user, const lr_place_node *place)
+{
+    const ask *a = user;
+    const lr_broker_node *node = (const lr_broker_node *)place; /* its first */
+    if (node == a->from && a->what.affinity == LR_AFFINITY_NONE) return true;
+    return !reaches(a->from, node);
+}
+
+static lr_place_node *best(lr_broker *b, const ask *a, lr_place_avoid *avoid)
+{
+    return lr_place_best(b->nodes, b->node_count, &a->what, &b->chance, avoid, a);
 }
 
 static void no_such_node(const ask *a, char *text, size_t text_bytes)
@@ -184,9 +252,10 @@ static void nowhere(lr_broker *b, ask *a)
 static bool settle(lr_broker *b, ask *a)
 {
     bool waits = b->expects && a->what.affinity == LR_AFFINITY_SPREAD; /* for those to spread it over */
-    lr_place_node *place = waits ? NULL : lr_place_best(b->nodes, b->node_count, &a->what, &b->chance);
+    lr_place_node *place = waits ? NULL : best(b, a, avoids);
+    if (!place && !waits && !could_somewhere(b, a, avoids)) place = best(b, a, NULL); /* the asker tries once more */
     if (!place) {
-        if (b->expects || could_somewhere(b, a)) return false;
+        if (b->expects || could_somewhere(b, a, NULL)) return false;
         nowhere(b, a);
         return true;
     }
@@ -269,10 +338,13 @@ bool lr_broker_node_up(lr_broker *b, lr_broker_node *node)
     node->place.spread = 0;
     node->idle = node->surplus = 0;
     node->told = false;
+    node->unreached_count = 0;
+    lr_list_init(&node->unreached);
     lr_list_init(&node->asks);
     lr_list_init(&node->placed);
     node->index = b->node_count;
     b->nodes[b->node_count++] = &node->place;
+    lr_list_append(&b->untold, &node->untold_link);
     settle_waiting(b);
     if (!lr_list_empty(&b->idle)) tell_hungry(b);
     return true;
@@ -283,6 +355,8 @@ void lr_broker_node_down(lr_broker *b, lr_broker_node *node)
     lr_link *l;
     set_idle(b, node, 0);
     set_surplus(b, node, 0);
+    keep_in(&b->untold, &node->untold_link, false);
+    forget_all_unreached(b, node);
     while (!LR_FAULT(ASKS_STAY) && (l = lr_list_first(&node->asks)))
         forget(b, LR_CONTAINER(l, ask, from_link));
     while ((l = lr_list_first(&node->placed)))
@@ -296,6 +370,8 @@ void lr_broker_fini(lr_broker *b)
 {
     size_t position = 0;
     ask *a;
+    for (size_t i = 0; i < b->node_count; i++)
+        forget_all_unreached(b, node_of(b->nodes[i]));
     while (b->asks.slots && (a = lr_map_next(&b->asks, &position)))
         b->allocator->release(b->allocator->user, a, sizeof *a);
     lr_map_free(&b->asks, b->allocator);

@@ -14,6 +14,8 @@
  *                                                            ──▶ nowhere(S, task)     no node will ever have that
  *                                        done(task)          ──▶ its room on N is free again
  *
+ * Not every node can connect to every other one (a firewall, a cut link): who could not says so (reach).
+ *
  * Room is promised once: a node's room is what it last said, less what this broker has given and not heard the end of.
  * Two brokers may promise the same; then the tasks queue at the node, whose own scheduler starts what fits.
  *
@@ -28,7 +30,9 @@ typedef struct lr_broker_node {
     lr_place_node place; /* id, total and free: the caller's; the rest the broker's. First */
     uint32_t idle, surplus;
     bool told;           /* that work is wanted, and has not answered */
-    lr_link idle_link, surplus_link;
+    lr_link idle_link, surplus_link, untold_link;
+    lr_list unreached;   /* nodes that it cannot connect to, oldest first */
+    uint32_t unreached_count;
     lr_list asks, placed; /* made by it; to be run there */
     size_t index;
 } lr_broker_node;
@@ -54,6 +58,7 @@ typedef struct lr_broker {
     lr_place_node **nodes;
     size_t node_count, node_capacity;
     lr_list idle, surplus; /* of nodes with some */
+    lr_list untold;        /* of nodes without a surplus that were not told that work is wanted */
     lr_list waiting;       /* asks that no node has room for, oldest first */
     lr_map asks;           /* who asks and task, as one key -> ask */
     bool expects;          /* more nodes are on their way: nothing is nowhere yet */
@@ -77,6 +82,10 @@ void lr_broker_expect(lr_broker *b, bool more);
 /* So many tasks it can begin; so many wait there that may go (a new count replaces the last). */
 void lr_broker_idle(lr_broker *b, lr_broker_node *node, uint32_t count);
 void lr_broker_surplus(lr_broker *b, lr_broker_node *node, uint32_t count);
+/* `from` cannot connect to that node, or may try again: nothing is granted there for it, nor placed unless nobody else
+ * could ever run it. So many are remembered of each node, the youngest. */
+#define LR_BROKER_UNREACHED_MAX 64
+void lr_broker_reach(lr_broker *b, lr_broker_node *from, lr_id node, bool able);
 /* Of a grant so many were not sent: `from` has no more of them, `to` still waits. */
 void lr_broker_unused(lr_broker *b, lr_broker_node *from, lr_broker_node *to, uint32_t count);
 

@@ -6,6 +6,8 @@
 #define QUIET_MOST_NS 1000000u
 #define PAUSE_FIRST_NS 100000u
 #define PAUSE_MOST_NS 100000000u
+#define TRIES_MOST 4        /* connections that failed, for a task that is bound to a node */
+#define TRIES_MOST_FREE 16  /* for another one, each time to another node */
 
 static void work_off(lr_mesh *m);
 
@@ -19,6 +21,12 @@ static uint32_t bounded(uint64_t count) { return (uint32_t)(count < 1u << 20 ? c
 static void send(lr_mesh *m, lr_mesh_peer *to, const lr_message *message)
 {
     if (!m->ending) m->hooks.send(m->hooks.user, to, message);
+}
+
+static lr_bytes address_of(const lr_mesh *m, const lr_mesh_peer *p)
+{
+    const char *text = is_self(m, p) ? "" : m->hooks.address(m->hooks.user, p);
+    return (lr_bytes){text, strlen(text)};
 }
 
 /* Text of a message, with a 0; cut at the end of the buffer. */
@@ -113,7 +121,7 @@ static void on_grant(void *user, lr_broker_node *from, lr_broker_node *to, uint3
         granted(m, target, count);
         return;
     }
-    lr_message grant = {.kind = LR_MESSAGE_GRANT, .grant = {id_of(target), count}};
+    lr_message grant = {.kind = LR_MESSAGE_GRANT, .grant = {id_of(target), count, address_of(m, target)}};
     send(m, source, &grant);
 }
 
@@ -148,7 +156,7 @@ static void on_placed(void *user, lr_broker_node *from, lr_id task, lr_broker_no
         settle(m, task, peer_of(on));
         return;
     }
-    lr_message placed = {.kind = LR_MESSAGE_PLACED, .placed = {task, on->place.id}};
+    lr_message placed = {.kind = LR_MESSAGE_PLACED, .placed = {task, on->place.id, address_of(m, peer_of(on))}};
     send(m, p, &placed);
 }
 
@@ -245,10 +253,14 @@ static void ask_later(lr_mesh *m, lr_crossing *c)
 /* For its own node, where it is bound to one, or of a broker. */
 static void ask(lr_mesh *m, lr_crossing *c)
 {
-    lr_mesh_peer *p = c->ask->affinity == LR_AFFINITY_NODE ? find(m, c->ask->node) : NULL;
+    bool bound = c->ask->affinity == LR_AFFINITY_NODE;
+    lr_mesh_peer *p = bound ? find(m, c->ask->node) : NULL;
+    lr_way *w = bound ? lr_ways_find(&m->ways, c->ask->node) : NULL;
     if (LR_FAULT(WRONG_NODE) && p) p = lr_map_next(&m->peers, &(size_t){0});
     if (p)
         settle(m, c->task.id, p);
+    else if (w)
+        lr_list_append(&w->waiting, &c->link);
     else if (m->asked)
         ask_broker(m, m->asked, c);
     else
@@ -347,7 +359,10 @@ static void send_away(lr_mesh *m, lr_mesh_peer *to, lr_crossing *c)
 {
     if (is_self(m, to)) {
         tell_done(m, c); /* its own scheduler counts from here on */
-        run_here(m, c);
+        if (c->task.risky && c->task.attempt > 1 && c->ask->affinity == LR_AFFINITY_NONE)
+            fail(m, c, LR_ERR_NODE_DIED, "its node was lost, and no other is left to run it");
+        else
+            run_here(m, c);
         return;
     }
     if (lr_map_find(&to->away, c->task.id)) { /* an older one, which the peer is being told to stop */
@@ -431,6 +446,162 @@ static lr_mesh_peer *hungry_broker(lr_mesh *m)
     if (LR_FAULT(HUNGER_LOST)) return NULL;
     return m->asked && m->asked->hungry ? m->asked : NULL;
 }
+
+/* What was granted to it may have been lost on the way. */
+static void ask_whether_idle(lr_mesh *m, lr_mesh_peer *p)
+{
+    const lr_message again = {.kind = LR_MESSAGE_AGAIN, .again.count = 1};
+    if (!LR_FAULT(GRANT_DIES)) send(m, p, &again);
+}
+
+/* ---- nodes that are not connected ------------------------------------------------------------------- */
+
+static void tell_reach(lr_mesh *m, lr_way *w, bool able)
+{
+    lr_message reach = {.kind = LR_MESSAGE_REACH, .reach = {w->node, able}};
+    if (w->told != able) return; /* as they know */
+    w->told = !able;
+    each_broker(m, &reach);
+    lr_broker_reach(&m->broker, &m->self.node, w->node, able);
+}
+
+/* A link is gone, and tasks with it: its other end may live, and may not have heard of them. */
+static void tell_lost(lr_mesh *m, const lr_mesh_peer *p)
+{
+    lr_message reach = {.kind = LR_MESSAGE_REACH, .reach = {id_of(p), 2}};
+    if (p->away.count > 0) each_broker(m, &reach);
+}
+
+/* What was granted goes back. */
+static void give_back(lr_mesh *m, lr_id broker, lr_id to, uint32_t count)
+{
+    lr_mesh_peer *b = find(m, broker);
+    lr_message unused = {.kind = LR_MESSAGE_UNUSED, .unused = {to, count}};
+    be_quiet(m);
+    if (b && count > 0 && !LR_FAULT(GRANT_KEPT)) send(m, b, &unused);
+}
+
+static void unreachable(lr_mesh *m, lr_crossing *c, const lr_way *w, const char *why)
+{
+    char text[400];
+    lr_text t = lr_text_of(text, sizeof text);
+    lr_text_string(&t, "node ");
+    lr_text_id(&t, w->node);
+    lr_text_string(&t, " was to run it, and this node (");
+    lr_text_id(&t, id_of(&m->self));
+    lr_text_string(&t, ") cannot connect to it at ");
+    lr_text_string(&t, w->address);
+    lr_text_string(&t, ", tried ");
+    lr_text_u64(&t, c->tries);
+    lr_text_string(&t, " times: ");
+    lr_text_string(&t, why);
+    lr_map_take(&m->seeking, c->task.id);
+    tell_done(m, c);
+    fail(m, c, LR_ERR_UNREACHABLE, text);
+}
+
+/* Those that were placed there: to be asked for again, or to wait for the next try, or too often tried. */
+static void way_is_closed(lr_mesh *m, lr_way *w, const char *why)
+{
+    lr_list waiting;
+    lr_link *l;
+    lr_list_init(&waiting);
+    while ((l = lr_list_pop(&w->waiting)))
+        lr_list_append(&waiting, l);
+    while ((l = lr_list_pop(&waiting))) {
+        lr_crossing *c = LR_CONTAINER(l, lr_crossing, link);
+        bool bound = c->ask->affinity == LR_AFFINITY_NODE;
+        if (++c->tries >= (bound ? TRIES_MOST : TRIES_MOST_FREE) && !LR_FAULT(TRIED_FOR_EVER))
+            unreachable(m, c, w, why);
+        else if (bound)
+            lr_list_append(&w->waiting, l);
+        else if (!LR_FAULT(WAY_FORGETS))
+            seek_again(m, c);
+    }
+}
+
+static void way_failed(lr_mesh *m, lr_way *w, const char *why)
+{
+    uint32_t granted = w->granted;
+    bool wanted = granted > 0 || !lr_list_empty(&w->waiting);
+    lr_way_failed(w, m->now_ns);
+    w->granted = 0;
+    if (wanted) tell_reach(m, w, false); /* first: else it is named again at once */
+    if (granted > 0) give_back(m, w->granted_by, w->node, granted);
+    way_is_closed(m, w, why);
+}
+
+static void try_way(lr_mesh *m, lr_way *w)
+{
+    lr_way_try(w, m->now_ns);
+    const char *why = m->hooks.reach(m->hooks.user, w->node, w->address);
+    if (why) way_failed(m, w, why);
+}
+
+/* Its try has taken too long, or its pause is over. */
+static void way_due(lr_mesh *m, lr_way *w)
+{
+    if (w->trying) {
+        way_failed(m, w, "no answer in time");
+    } else if (!lr_list_empty(&w->waiting) || (w->kept && w->tries < LR_WAY_KEPT_TRIES)) {
+        try_way(m, w);
+    } else {
+        tell_reach(m, w, true);
+        lr_ways_drop(&m->ways, w);
+    }
+}
+
+/* A way to a node that is not connected: there already, or new and being tried. NULL: no memory. */
+static lr_way *way_to(lr_mesh *m, lr_id node, const char *address, size_t address_bytes)
+{
+    lr_way *w = lr_ways_find(&m->ways, node);
+    if (w) return w;
+    w = lr_ways_add(&m->ways, node, address, address_bytes, m->now_ns);
+    if (w) try_way(m, w);
+    return w;
+}
+
+void lr_mesh_reach(lr_mesh *m, lr_id node, const char *address, bool broker)
+{
+    lr_way *w = find(m, node) ? NULL : way_to(m, node, address, strlen(address));
+    if (w) w->kept |= broker;
+    work_off(m);
+}
+
+void lr_mesh_unreached(lr_mesh *m, lr_id node, const char *why)
+{
+    lr_way *w = lr_ways_find(&m->ways, node);
+    if (w && w->trying) way_failed(m, w, why);
+    work_off(m);
+}
+
+/* The link is there: what has waited for it goes. */
+static void way_is_open(lr_mesh *m, lr_mesh_peer *p)
+{
+    lr_way *w = lr_ways_find(&m->ways, id_of(p));
+    lr_link *l;
+    if (!w) return;
+    while ((l = lr_list_pop(&w->waiting))) {
+        LR_CONTAINER(l, lr_crossing, link)->peer = p;
+        lr_list_append(&m->settled, l);
+    }
+    lr_mesh_peer *broker = w->granted > 0 ? find(m, w->granted_by) : NULL;
+    uint32_t granted = w->granted;
+    tell_reach(m, w, true);
+    lr_ways_drop(&m->ways, w);
+    if (broker) give(m, broker, p, granted);
+}
+
+/* A broker's link was lost: it is made again, should that live. */
+static void keep_way(lr_mesh *m, const lr_mesh_peer *p)
+{
+    lr_bytes address = address_of(m, p);
+    if (!p->is_broker || address.size_bytes == 0 || m->ending) return;
+    lr_way *w = lr_ways_add(&m->ways, id_of(p), address.at, address.size_bytes, m->now_ns + LR_WAY_PAUSE_NS / 2);
+    if (w) w->kept = true;
+}
+
+/* ---- what is left ----------------------------------------------------------------------------------- */
 
 /* Tells it of what is left. */
 static void offer(lr_mesh *m)
@@ -709,14 +880,34 @@ static void take_free(lr_mesh *m, lr_mesh_peer *peer, const lr_message *message)
 static void take_grant(lr_mesh *m, lr_mesh_peer *from, const lr_message *message)
 {
     lr_mesh_peer *to = find(m, message->grant.node);
+    lr_bytes address = message->grant.address;
     uint32_t count = bounded(message->grant.count);
     if (to && !is_self(m, to)) {
         give(m, from, to, count);
         return;
     }
-    be_quiet(m); /* it is gone, or not known here yet */
-    lr_message unused = {.kind = LR_MESSAGE_UNUSED, .unused = {message->grant.node, count}};
-    send(m, from, &unused);
+    lr_way *w = to ? NULL : way_to(m, message->grant.node, address.at, address.size_bytes);
+    if (!w || !w->trying || (w->granted > 0 && !lr_id_equal(w->granted_by, id_of(from)))) {
+        if (w && !w->trying) w->told = false, tell_reach(m, w, false); /* it may be a new broker */
+        give_back(m, id_of(from), message->grant.node, count);
+        return;
+    }
+    w->granted += count;
+    w->granted_by = id_of(from);
+}
+
+/* Where it shall go there is no link yet. */
+static void wait_for_way(lr_mesh *m, lr_crossing *c, lr_id node, lr_bytes address)
+{
+    lr_way *w = way_to(m, node, address.at, address.size_bytes);
+    if (!w) {
+        lr_map_take(&m->seeking, c->task.id);
+        tell_done(m, c);
+        fail(m, c, LR_ERR_OUT_OF_MEMORY, "no memory to connect to the node that was to run it");
+        return;
+    }
+    if (lr_link_in_list(&c->link)) lr_link_remove(&c->link);
+    lr_list_append(&w->waiting, &c->link);
 }
 
 static void take_placed(lr_mesh *m, lr_mesh_peer *from, const lr_message *message)
@@ -728,7 +919,7 @@ static void take_placed(lr_mesh *m, lr_mesh_peer *from, const lr_message *messag
     if (on && c)
         settle(m, c->task.id, on);
     else if (c)
-        pause(m, c);
+        wait_for_way(m, c, message->placed.node, message->placed.address);
     else
         send(m, from, &done);
 }
@@ -740,6 +931,15 @@ static void take_unused(lr_mesh *m, lr_mesh_peer *from, const lr_message *messag
     if (to && count <= 1u << 20) lr_broker_unused(&m->broker, &from->node, &to->node, (uint32_t)count);
 }
 
+static void take_reach(lr_mesh *m, lr_mesh_peer *from, const lr_message *message)
+{
+    bool able = message->reach.able != 0, lost = message->reach.able == 2;
+    lr_mesh_peer *to = lost ? find(m, message->reach.node) : NULL;
+    lr_broker_reach(&m->broker, &from->node, message->reach.node, able);
+    if (to && !is_self(m, to)) ask_whether_idle(m, to);
+    if (to && is_self(m, to)) m->idle_told = UINT32_MAX;
+}
+
 /* What only a broker is sent. */
 static bool to_broker(lr_mesh *m, lr_mesh_peer *peer, const lr_message *message)
 {
@@ -748,6 +948,7 @@ static bool to_broker(lr_mesh *m, lr_mesh_peer *peer, const lr_message *message)
     case LR_MESSAGE_SURPLUS: lr_broker_surplus(&m->broker, &peer->node, bounded(message->surplus.count)); return true;
     case LR_MESSAGE_FREE: take_free(m, peer, message); return true;
     case LR_MESSAGE_UNUSED: take_unused(m, peer, message); return true;
+    case LR_MESSAGE_REACH: take_reach(m, peer, message); return true;
     case LR_MESSAGE_PLACE: take_place(m, peer, message); return true;
     case LR_MESSAGE_DONE: lr_broker_done(&m->broker, &peer->node, message->done.task); return true;
     default: return false;
@@ -767,6 +968,7 @@ bool lr_mesh_message(lr_mesh *m, lr_mesh_peer *peer, const lr_message *message)
     bool known = true;
     switch ((int)message->kind) {
     case LR_MESSAGE_HUNGRY: peer->hungry = m->left = true; break;
+    case LR_MESSAGE_AGAIN: m->idle_told = UINT32_MAX; break;
     case LR_MESSAGE_GRANT: take_grant(m, peer, message); break;
     case LR_MESSAGE_PLACED: take_placed(m, peer, message); break;
     case LR_MESSAGE_NOWHERE:
@@ -812,6 +1014,7 @@ lr_mesh_peer *lr_mesh_peer_up(lr_mesh *m, lr_id node, bool is_broker, const char
     m->pause_ns = 0;
     end_pause(m);
     m->left = true;
+    way_is_open(m, p);
     work_off(m);
     return p;
 }
@@ -824,6 +1027,24 @@ static bool anybody_left(const lr_mesh *m)
     while (m->peers.slots && (p = lr_map_next(&m->peers, &position)))
         if (!is_self(m, p) && p->node.place.total.amount[LR_RESOURCE_CPU] > 0) return true;
     return m->broker.expects;
+}
+
+/* A broker knows who is left; an ordinary node does not, and asks one, as for a task that needs a cpu. */
+static void lose(lr_mesh *m, lr_crossing *c)
+{
+    if (!c->ask && !m->self.is_broker && m->asked) {
+        c->ask = m->allocator->allocate(m->allocator->user, sizeof *c->ask);
+        if (c->ask) *c->ask = (lr_place_ask){.need.amount[LR_RESOURCE_CPU] = LR_AMOUNT_ONE};
+    }
+    if (c->ask) {
+        tell_done(m, c);
+        seek(m, c);
+        return;
+    }
+    c->kind = LR_CROSSING_LOST;
+    lr_list_append(&m->lost, &c->link);
+    m->lost_count++;
+    m->left = true;
 }
 
 /* Its node was lost. */
@@ -843,23 +1064,15 @@ static void come_back(lr_mesh *m, lr_crossing *c, const char *why)
         lr_text_string(&t, c->task.attempt == 1 ? " node was" : " nodes were");
         lr_text_string(&t, " lost while they ran it; the last one: ");
         lr_text_string(&t, why);
+        tell_done(m, c);
         fail(m, c, LR_ERR_NODE_DIED, text);
         return;
     }
     c->task.attempt += !LR_FAULT(SAME_ATTEMPT);
-    if (c->ask) {
-        tell_done(m, c);
-        seek(m, c);
-        return;
-    }
-    if (LR_FAULT(NOT_TRIED_AGAIN)) {
+    if (LR_FAULT(NOT_TRIED_AGAIN) && !c->ask)
         release(m, c);
-        return;
-    }
-    c->kind = LR_CROSSING_LOST;
-    lr_list_append(&m->lost, &c->link);
-    m->lost_count++;
-    m->left = true;
+    else
+        lose(m, c);
 }
 
 /* Nobody is left that could take them. */
@@ -900,6 +1113,15 @@ static void ask_others(lr_mesh *m, lr_id broker)
         if (!c->peer && lr_id_equal(c->broker, broker) && !LR_FAULT(NOT_ASKED_AGAIN)) seek_again(m, c);
 }
 
+/* Grants may have died with that node, and nodes to which it had no link yet wait for what was granted. */
+static void ask_who_is_idle(lr_mesh *m)
+{
+    for (size_t i = 0; i < m->broker.node_count && m->self.is_broker; i++) {
+        lr_mesh_peer *p = peer_of(LR_CONTAINER(m->broker.nodes[i], lr_broker_node, place));
+        if (!is_self(m, p)) ask_whether_idle(m, p);
+    }
+}
+
 void lr_mesh_peer_down(lr_mesh *m, lr_mesh_peer *p, const char *why)
 {
     lr_crossing *c;
@@ -909,6 +1131,8 @@ void lr_mesh_peer_down(lr_mesh *m, lr_mesh_peer *p, const char *why)
     if (lr_link_in_list(&p->granted_link)) lr_link_remove(&p->granted_link);
     choose_broker(m);
     m->idle_told = UINT32_MAX; /* a grant to this node may have died with it */
+    ask_who_is_idle(m);
+    tell_lost(m, p);
     drop_guests(m, p);
     for (lr_link *l = lr_list_first(&m->settled), *next; l; l = next) {
         next = lr_list_next(&m->settled, l);
@@ -921,6 +1145,7 @@ void lr_mesh_peer_down(lr_mesh *m, lr_mesh_peer *p, const char *why)
         fail(m, c, LR_ERR_NODE_DIED, "the node that had the value is gone");
     ask_others(m, id_of(p));
     settle_lost(m);
+    keep_way(m, p);
     if (!LR_FAULT(MAP_STAYS)) lr_map_free(&p->away, m->allocator);
     lr_map_free(&p->guests, m->allocator);
     lr_map_free(&p->loans, m->allocator);
@@ -972,6 +1197,8 @@ void lr_mesh_now(lr_mesh *m, uint64_t now_ns)
     lr_crossing *c;
     m->now_ns = now_ns;
     if (m->ask_again_ns && m->ask_again_ns <= now_ns) end_pause(m);
+    for (lr_way *w; (w = lr_ways_due(&m->ways, now_ns));)
+        way_due(m, w);
     while (m->deadline_ns && m->deadline_ns <= now_ns && (c = late(m))) {
         m->deadline_ns = 1; /* look again */
         lr_map_take(&m->seeking, c->task.id);
@@ -983,6 +1210,8 @@ void lr_mesh_now(lr_mesh *m, uint64_t now_ns)
 uint64_t lr_mesh_deadline(const lr_mesh *m)
 {
     uint64_t first = is_quiet(m) ? m->quiet_until_ns : UINT64_MAX;
+    uint64_t way_ns = lr_ways_deadline(&m->ways);
+    if (way_ns < first) first = way_ns;
     if (m->deadline_ns && m->deadline_ns < first) first = m->deadline_ns;
     return m->ask_again_ns && m->ask_again_ns < first ? m->ask_again_ns : first;
 }
@@ -993,6 +1222,7 @@ bool lr_mesh_init(lr_mesh *m, lr_id self, bool is_broker, const char *offers, co
     const lr_broker_hooks broker = {on_grant, on_hungry, on_placed, on_nowhere, m};
     *m = (lr_mesh){.hooks = *hooks, .allocator = a};
     lr_resource_names_init(&m->names);
+    lr_ways_init(&m->ways, a);
     lr_list_init(&m->unasked);
     lr_list_init(&m->paused);
     lr_list_init(&m->settled);
@@ -1032,6 +1262,7 @@ void lr_mesh_fini(lr_mesh *m)
         fail(m, c, LR_ERR_CANCELLED, "the job has ended");
     while ((l = lr_list_pop(&m->lost))) /* where the last peer was gone before */
         fail(m, LR_CONTAINER(l, lr_crossing, link), LR_ERR_CANCELLED, "the job has ended");
+    lr_ways_fini(&m->ways);
     lr_map_free(&m->peers, m->allocator);
     lr_map_free(&m->seeking, m->allocator);
     lr_broker_fini(&m->broker);

@@ -14,7 +14,7 @@
  *      LOAN      a future of it went there      -                                      (inside any value)
  *      WATCH     the peer will be told the end  BORROW   a stand-in waits for the end  ◀ WANT, RESULT (attempt 0) ▶
  *
- *   place ─▶ SEEKING ─placed─▶ AWAY ─RESULT─▶ (over)         give ─▶ AWAY
+ *   place ─▶ SEEKING ─placed, connected─▶ AWAY ─RESULT─▶ (over)         give ─▶ AWAY
  *               ▲                │ peer down, attempts left
  *               └────── LOST ◀───┘        none left: the task fails with node_died
  *
@@ -28,6 +28,10 @@
  * older among those that seek or are lent, waits while the older is away at the peer it would go to, and whoever
  * borrowed hears its end.
  *
+ * Nodes that are not connected. Each has links to the brokers; to another node one is made when a broker names that
+ * node (way.h): what was placed or granted there waits meanwhile. Where it cannot be made, the brokers are told, and
+ * what waits goes back to them; a task that could go nowhere else fails with unreachable after a few tries.
+ *
  * A peer that is gone. Its guests here are stopped: whoever wanted them is no more. Ours that were there are tried
  * again elsewhere, up to their retries; with nobody left they run here, unless they are risky (kernels: they may have
  * been why) and were lost more than once. Stand-ins for its tasks fail.
@@ -40,6 +44,7 @@
 #include "sched/broker.h"
 #include "sched/message.h"
 #include "sched/text.h"
+#include "sched/way.h"
 
 typedef struct lr_mesh_peer {
     lr_broker_node node; /* first */
@@ -71,7 +76,8 @@ typedef struct lr_crossing {
     lr_crossing_kind kind;
     bool own;            /* LOAN, WATCH: no stand-in for a task elsewhere */
     uint32_t count;      /* LOAN: WANTs that may still come. SEEKING: brokers that said NOWHERE */
-    lr_link link;        /* unasked, paused, settled, lost */
+    uint32_t tries;      /* SEEKING: connections to nodes that it was placed on that failed */
+    lr_link link;        /* unasked, paused, settled, lost, or waiting for a way */
     struct lr_crossing *older; /* WATCH: another of the same task */
     uint64_t serial;     /* in the order in which they were made */
     lr_mesh_peer *peer;  /* GUEST, WATCH: NULL when that is gone */
@@ -101,6 +107,10 @@ typedef struct lr_mesh_hooks {
     void (*watch)(void *user, lr_crossing *c);
     /* The record is freed: what it held is let go of. */
     void (*forget)(void *user, const lr_crossing *c);
+    /* Connect to that node: lr_mesh_peer_up or lr_mesh_unreached follows, later. Or why it cannot even begin. */
+    const char *(*reach)(void *user, lr_id node, const char *address);
+    /* Where others connect to that peer, until this is called again; empty: nowhere. */
+    const char *(*address)(void *user, const lr_mesh_peer *peer);
     void *user;
 } lr_mesh_hooks;
 
@@ -116,6 +126,7 @@ typedef struct lr_mesh {
     lr_map peers;             /* node -> lr_mesh_peer, self too */
     lr_broker broker;         /* idle unless self.is_broker */
     lr_map seeking;           /* task -> lr_crossing */
+    lr_ways ways;             /* SEEKING, placed on nodes that are not connected */
     lr_list unasked, paused;  /* SEEKING, no broker has it: to be asked for now; later, or when a node has come */
     lr_list settled;          /* SEEKING, with a peer: to be sent there */
     uint64_t ask_again_ns, pause_ns; /* the end of the pause; 0: there is none. Its length, doubled each time */
@@ -156,6 +167,10 @@ void lr_mesh_expect(lr_mesh *m, bool more);
 lr_mesh_peer *lr_mesh_peer_up(lr_mesh *m, lr_id node, bool is_broker, const char *offers, void *runtime);
 /* why: how it ended, for the errors of what cannot be tried again. The peer is gone when it returns. */
 void lr_mesh_peer_down(lr_mesh *m, lr_mesh_peer *peer, const char *why);
+/* Connects to a node that has not been named yet. broker: it is one, and is tried again and again. */
+void lr_mesh_reach(lr_mesh *m, lr_id node, const char *address, bool broker);
+/* What `reach` asked for has failed. Nothing where it is connected by now. */
+void lr_mesh_unreached(lr_mesh *m, lr_id node, const char *why);
 /* False: no message that the mesh knows (the caller's own kinds: TASK, RESULT, ...). */
 LR_MUST_USE bool lr_mesh_message(lr_mesh *m, lr_mesh_peer *peer, const lr_message *message);
 

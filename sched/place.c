@@ -34,6 +34,8 @@ static double cost_of(const lr_place_node *node, const lr_place_ask *ask)
 }
 
 typedef struct best {
+    lr_place_avoid *avoid;
+    const void *user;
     lr_place_node *node;
     double cost;
     uint64_t equals;
@@ -41,7 +43,7 @@ typedef struct best {
 
 static void look(best *b, lr_place_node *node, const lr_place_ask *ask, lr_prng *chance)
 {
-    if (!lr_place_fits(node, ask)) return;
+    if (!lr_place_fits(node, ask) || (b->avoid && b->avoid(b->user, node))) return;
     double cost = cost_of(node, ask);
     if (b->node && cost > b->cost) return;
     b->equals = b->node && cost == b->cost ? b->equals + 1 : 1; /* each of k equals is taken with chance 1/k */
@@ -50,9 +52,10 @@ static void look(best *b, lr_place_node *node, const lr_place_ask *ask, lr_prng 
     b->cost = cost;
 }
 
-lr_place_node *lr_place_best(lr_place_node *const *nodes, size_t count, const lr_place_ask *ask, lr_prng *chance)
+lr_place_node *lr_place_best(lr_place_node *const *nodes, size_t count, const lr_place_ask *ask, lr_prng *chance,
+                             lr_place_avoid *avoid, const void *user)
 {
-    best b = {0};
+    best b = {.avoid = avoid, .user = user};
     if (count > LR_PLACE_LOOK)
         for (size_t i = 0; i < LR_PLACE_LOOK; i++)
             look(&b, nodes[lr_prng_below(chance, count)], ask, chance);

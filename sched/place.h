@@ -43,8 +43,11 @@ lr_place_policy lr_place_load, lr_place_locality, lr_place_spread;
 /* Whether it could ever run there; whether there is room now. */
 bool lr_place_could(const lr_place_node *node, const lr_place_ask *ask);
 bool lr_place_fits(const lr_place_node *node, const lr_place_ask *ask);
-/* The cheapest node that fits, or NULL. */
-lr_place_node *lr_place_best(lr_place_node *const *nodes, size_t count, const lr_place_ask *ask, lr_prng *chance);
+/* A node that is not to be taken, by the caller's own reasons. */
+typedef bool lr_place_avoid(const void *user, const lr_place_node *node);
+/* The cheapest node that fits and is not avoided (NULL: none is), or NULL. */
+lr_place_node *lr_place_best(lr_place_node *const *nodes, size_t count, const lr_place_ask *ask, lr_prng *chance,
+                             lr_place_avoid *avoid, const void *user);
 /* Why none could ever run it: the resource that is short (an index), and the most that a node offers of it. */
 int lr_place_short(lr_place_node *const *nodes, size_t count, const lr_place_ask *ask, int64_t *offered);
 

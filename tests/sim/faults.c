@@ -17,21 +17,21 @@ static unsigned brokers(const sim *w)
     return count;
 }
 
-void sim_link_maybe(sim *w, sim_node *a, sim_node *b)
+void sim_welcome(sim *w, sim_node *n)
 {
-    if (a != b && !a->dead && !b->dead && !sim_link_between(w, a, b)) sim_link_open(w, a, b);
-}
-
-void sim_reopen(sim *w, sim_node *n)
-{
-    for (unsigned i = 1; i < w->node_count && n->welcome && !n->dead; i++)
-        if (n->number > 0 && w->nodes[i]->welcome) sim_link_maybe(w, n, w->nodes[i]);
+    for (unsigned i = 1; i < w->node_count; i++) {
+        const sim_node *other = w->nodes[i];
+        char address[16];
+        if (other == n || other->dead || !other->welcome) continue;
+        snprintf(address, sizeof address, "%u", i);
+        if (other->is_broker || n->is_broker || w->ahead) lr_mesh_reach(&n->mesh, other->id, address, other->is_broker);
+    }
 }
 
 static sim_node *add_node(sim *w, const char *extra)
 {
     unsigned workers = w->config.workers ? w->config.workers : 1 + (unsigned)sim_below(w, 4);
-    bool broker = brokers(w) < 3; /* as the driver says */
+    bool broker = brokers(w) < w->brokers; /* as the driver says */
     sim_node *n = sim_node_new(w, broker, workers, extra);
     sim_link_open(w, w->nodes[0], n); /* the others when the driver has told it who they are */
     return n;
@@ -55,6 +55,9 @@ void sim_faults_plan(sim *w)
     lr_prng strict;
     lr_prng_seed(&strict, w->config.seed);
     w->strict = lr_prng_below(&strict, 2) == 0;
+    w->walls = !plain && sim_chance(w, 40);
+    w->ahead = !w->config.big && sim_chance(w, 30);
+    w->brokers = w->config.big ? 3 : 1 + (unsigned)sim_below(w, 3);
     sim_node_new(w, true, workers, driver_has_all && !w->config.big ? "gpu=2,tpu=1,none=0" : "gpu=0,tpu=0,none=0");
     for (uint64_t i = 1; i < count; i++) {
         bool sure = i == 1 && !driver_has_all;
@@ -89,6 +92,7 @@ static void cut_some_link(sim *w)
     w->stats.partitions++;
     sim_say(w, "link %u - %u is cut", a->number, b->number);
     sim_link_break(w, l, 30 * MS);
+    if (sim_chance(w, 50)) sim_block(w, a, b, sim_below(w, sim_chance(w, 20) ? 20 * S : 100 * MS));
 }
 
 void sim_fault(sim *w)
@@ -127,6 +131,5 @@ void sim_faults_over(sim *w)
         if (n->dead) continue;
         n->slow = 1;
         if (n->paused_until_ns > w->now_ns) n->paused_until_ns = w->now_ns; /* what was put off comes when it comes */
-        if (!w->config.alone) sim_reopen(w, n);
     }
 }

@@ -6,7 +6,6 @@
 
 #define IDLE_LESS_NS 1000000u
 #define EXPECT_NS 5000000000ull
-#define BROKERS 3
 
 uint64_t sim_node_now(const sim_node *n) { return n->world->now_ns + n->clock_offset_ns; }
 
@@ -207,7 +206,7 @@ static void hook_fail(void *user, const lr_crossing *c, lr_err code, const char 
     sim_task *t = c->task.runtime;
     sim_mix(n->world, n, 0x402, t->id, (uint64_t)code);
     sim_say(n->world, "node %u: task %016llx fails: %s", n->number, (unsigned long long)t->id.lo, why);
-    bool weather = code == LR_ERR_NODE_DIED || code == LR_ERR_OUT_OF_MEMORY || n->mesh.ending;
+    bool weather = code == LR_ERR_NODE_DIED || code == LR_ERR_UNREACHABLE || code == LR_ERR_OUT_OF_MEMORY || n->mesh.ending;
     if (c->kind == LR_CROSSING_BORROW) {
         sim_task_fail(t, code, weather);
         sim_task_release(t);
@@ -268,6 +267,27 @@ static void hook_forget(void *user, const lr_crossing *c)
     case LR_CROSSING_AWAY:
     case LR_CROSSING_LOST: return;
     }
+}
+
+/* ---- hooks: connections ------------------------------------------------------------------------------- */
+
+static const char *hook_reach(void *user, lr_id node, const char *address)
+{
+    sim_node *n = user;
+    sim *w = n->world;
+    (void)node;
+    if (!w->safe && !w->config.big && sim_chance(w, 3)) return "it cannot even begin";
+    sim_link_dial(w, n, w->nodes[strtoul(address, NULL, 10)]);
+    return NULL;
+}
+
+/* The driver is reached by nobody again. */
+static const char *hook_address(void *user, const lr_mesh_peer *p)
+{
+    static char text[16];
+    const sim_node *other = far_end(link_of(p), user);
+    snprintf(text, sizeof text, "%u", other->number);
+    return other->number == 0 ? "" : text;
 }
 
 /* ---- what comes --------------------------------------------------------------------------------------- */
@@ -344,7 +364,7 @@ static void take_here(sim_node *n, sim_link *l, unsigned side, const lr_message 
     if (!l->peer[side]) sim_link_break(n->world, l, 1 * MS); /* it hangs up */
     if (l->end[!side]->number > 0 || n->welcome) return;
     n->welcome = true;
-    sim_reopen(n->world, n);
+    sim_welcome(n->world, n);
 }
 
 void sim_node_down(sim_node *n, sim_link *l, unsigned side)
@@ -352,9 +372,16 @@ void sim_node_down(sim_node *n, sim_link *l, unsigned side)
     sim *w = n->world;
     lr_mesh_peer *p = l->peer[side];
     bool driver = n->number == 0;
+    bool up = l->stage[side] == STAGE_UP;
+    lr_id other = l->end[!side]->id;
     sim_link_over(w, l, side);
-    sim_say(w, "node %u: %u is down", n->number, l->end[!side]->number);
-    sim_mix(w, n, 0x404, l->end[!side]->id, 0);
+    sim_say(w, "node %u: %u is %s", n->number, l->end[!side]->number, up ? "down" : l->twice ? "connected otherwise" : "not reached");
+    sim_mix(w, n, 0x404, other, up);
+    if (!p && !l->twice) lr_mesh_unreached(&n->mesh, other, "the connection failed");
+    if (!up) {
+        sim_link_release(l);
+        return;
+    }
     if (driver) lr_mesh_expect(&n->mesh, true);
     if (p) lr_mesh_peer_down(&n->mesh, p, "the connection ended");
     if (l->end[!side]->number == 0) {
@@ -370,9 +397,6 @@ void sim_node_down(sim_node *n, sim_link *l, unsigned side)
     bool later = sim_chance(w, 50); /* how it died is not known yet, nor whether another comes */
     if (driver && !more && !n->expect_until_ns && later) n->expect_until_ns = sim_node_now(n) + sim_below(w, 500 * MS);
     else if (driver && !more && !n->expect_until_ns) lr_mesh_expect(&n->mesh, false);
-    if (!far_end(l, n)->dead) { /* both live: the one of them tries again once both know */
-        if (l->over[!side]) sim_at(w, w->now_ns + sim_below(w, 20 * MS), EVENT_OPEN, NULL, n, 0);
-    }
     sim_link_release(l);
 }
 
@@ -381,6 +405,7 @@ static bool take(sim_node *n, sim_message *m)
 {
     sim_link *l = m->link;
     lr_message message;
+    if (m->kind == LR_MESSAGE_NONE && l->over[m->side]) return true; /* told before */
     if (m->kind == LR_MESSAGE_NONE) {
         sim_node_down(n, l, m->side);
         return !n->dead;
@@ -587,7 +612,7 @@ void sim_node_feed(sim_node *n, lr_event event)
 static void open_mesh(sim_node *n)
 {
     const lr_mesh_hooks hooks = {hook_send, hook_send_task, hook_send_end, hook_count_left, hook_take_left, hook_run_here,
-                                 hook_fail, hook_stop,      hook_watch,    hook_forget,     n};
+                                 hook_fail, hook_stop,      hook_watch,    hook_forget,     hook_reach,      hook_address,   n};
     bool driver = n->number == 0;
     uint64_t fail_at = n->world->config.fail_at;
     n->world->config.fail_at = 0; /* a node that does not even start is none */
@@ -621,6 +646,7 @@ sim_node *sim_node_new(sim *w, bool broker, unsigned workers, const char *offers
     lr_list_init(&n->queue);
     lr_list_init(&n->records);
     lr_list_init(&n->placing);
+    lr_list_init(&n->links);
     snprintf(n->offers, sizeof n->offers, "cpu=%u%s%s", workers, *offers ? "," : "", offers);
     open_mesh(n);
     n->idle = true;
@@ -662,11 +688,9 @@ void sim_node_kill(sim_node *n)
     }
     tell_ended(n); /* to nobody any more */
     check_freed_memory(n);
-    for (lr_link *i = lr_list_first(&w->links), *next; i; i = next) {
-        sim_link *l = LR_CONTAINER(i, sim_link, link);
+    for (lr_link *i; (i = lr_list_first(&n->links));) {
+        sim_link *l = LR_CONTAINER(i, sim_end, link)->of;
         unsigned side = l->end[1] == n;
-        next = lr_list_next(&w->links, i);
-        if (l->end[side] != n || l->over[side]) continue;
         sim_link_over(w, l, side);
         sim_link_break(w, l, 5 * MS);
         sim_link_release(l);

@@ -6,7 +6,8 @@
  * a program made of the seed: each task's body is a function of its id and its arguments, so that it does the same wherever
  * and however often it runs.
  *
- *   world.c    time, events, links          node.c     the mesh's hooks, turns, the machine     task.c  records, values
+ *   world.c    time, events                 node.c     the mesh's hooks, turns, the machine     task.c  records, values
+ *   link.c     connections: how they come to be, what travels, how they end
  *   program.c  what bodies do               faults.c   what befalls nodes and links             check_*.c  one invariant each
  *   pool.c     the queue and the workers    main.c     seeds, options
  *
@@ -32,6 +33,7 @@ typedef struct sim sim;
 typedef struct sim_node sim_node;
 typedef struct sim_task sim_task;
 typedef struct sim_link sim_link;
+typedef struct sim_message sim_message;
 
 /* ---- values and tasks ------------------------------------------------------------------------------- */
 
@@ -142,12 +144,12 @@ struct sim_node {
     char offers[96];
     lr_resources total, free_told, held; /* held: the world's own books */
     unsigned workers, busy;
-    lr_list queue, records, placing;
+    lr_list queue, records, placing, links;
     size_t queue_count, record_count;
     bool others_hungry, idle, ringing, sleeps; /* sleeps: some worker has been idle before */
     bool cancels;         /* the epoch has moved */
     sim_guest *ended;     /* oldest first */
-    struct sim_message *inbox, **inbox_end;
+    sim_message *inbox, **inbox_end;
     uint64_t turn_at_ns, less_ns, expect_until_ns, timer_ns;
     uint64_t paused_until_ns, clock_offset_ns;
     unsigned slow; /* 1: as fast as others */
@@ -159,18 +161,31 @@ struct sim_node {
     uint64_t turns, asked_in_turn;
 };
 
-typedef struct sim_message {
-    struct sim_message *next;
+struct sim_message {
+    sim_message *next;
     sim_link *link;
     unsigned side; /* that takes it */
     uint16_t kind;
     size_t size_bytes;
     uint8_t bytes[];
-} sim_message;
+};
+
+typedef enum sim_stage { STAGE_SHAKING, STAGE_SURE, STAGE_UP } sim_stage; /* sure: it has proved itself, or promised */
+
+typedef struct sim_end { /* in the links of a node, until it is over there */
+    lr_link link;
+    sim_link *of;
+} sim_end;
 
 struct sim_link {
     lr_link link; /* world's */
-    sim_node *end[2];
+    sim_node *end[2]; /* the first has dialed */
+    sim_end at[2];
+    sim_link *other;  /* between the same two nodes */
+    sim_stage stage[2];
+    uint64_t up_ns[2];
+    unsigned step;    /* of the handshake */
+    bool twice;       /* it was refused: there is another */
     lr_mesh_peer *peer[2]; /* as that side has it; NULL: not up, or told that it is over */
     bool over[2];          /* that side has been told */
     bool cut;              /* nothing that is sent from now on comes */
@@ -184,7 +199,7 @@ struct sim_link {
 /* ---- the world ---------------------------------------------------------------------------------------- */
 
 typedef enum sim_event_kind {
-    EVENT_TURN, EVENT_ARRIVE, EVENT_DOWN, EVENT_BODY, EVENT_FAULT, EVENT_JOIN, EVENT_OPEN, EVENT_LOOK
+    EVENT_TURN, EVENT_ARRIVE, EVENT_DOWN, EVENT_SHAKE, EVENT_BODY, EVENT_FAULT, EVENT_JOIN, EVENT_LOOK
 } sim_event_kind;
 
 typedef struct sim_event {
@@ -208,6 +223,7 @@ typedef struct sim_config {
 
 typedef struct sim_stats {
     uint64_t events, messages, bodies, bodies_done, faults, deaths, partitions, joins, allocations, records, poisoned, sent, bytes;
+    uint64_t kinds[LR_MESSAGE_COUNT]; /* messages */
     uint64_t done_ns, last_body_ns, work_ns, *delays;
     size_t delay_count;
 } sim_stats;
@@ -221,7 +237,11 @@ struct sim {
     sim_node **nodes;
     unsigned node_count, node_capacity, alive;
     lr_list links;
-    lr_map linked; /* the two nodes' numbers -> link */
+    lr_map linked; /* the two nodes' numbers -> the first link between them */
+    lr_id blocked; /* two nodes that cannot connect for a while */
+    uint64_t blocked_until_ns;
+    bool walls, ahead; /* some pairs never can; nodes connect to all others at once */
+    unsigned brokers;  /* so many, the driver among them */
     sim_task *root;
     bool root_ended, safe; /* safe: the faults are over */
     unsigned faults_left;
@@ -248,7 +268,14 @@ void sim_free(sim *w, char *why, size_t why_bytes); /* why: what is wrong with t
 int sim_scale(unsigned nodes, unsigned tasks, unsigned workers, uint64_t seed);
 bool lr_fault_plant(const char *name);
 int lr_fault_list(void);
+
+/* link.c */
 sim_link *sim_link_open(sim *w, sim_node *a, sim_node *b);
+void sim_link_dial(sim *w, sim_node *from, sim_node *to);
+void sim_link_shake(sim *w, sim_link *l, unsigned side);
+void sim_link_arrive(sim *w, sim_message *m);
+void sim_link_down(sim_link *l, unsigned side);
+void sim_block(sim *w, const sim_node *a, const sim_node *b, uint64_t for_ns);
 void sim_link_send(sim_link *l, sim_node *from, const lr_message *m);
 void sim_link_break(sim *w, sim_link *l, uint64_t soon_ns);
 void sim_link_release(sim_link *l);
@@ -306,8 +333,7 @@ void sim_faults_plan(sim *w);
 void sim_fault(sim *w);
 void sim_faults_over(sim *w);
 void sim_join(sim *w);                    /* a node comes */
-void sim_reopen(sim *w, sim_node *n);     /* links that it lacks */
-void sim_link_maybe(sim *w, sim_node *a, sim_node *b);
+void sim_welcome(sim *w, sim_node *n);    /* the driver says to whom it shall connect */
 
 /* checkers, one file each */
 void check_resolves(sim *w);                              /* 1 */
@@ -325,6 +351,7 @@ void check_freed_node(const sim_node *n);                 /* 6: nothing is held 
 void check_freed_memory(const sim_node *n);               /* after the mesh's end */
 void check_unwanted(sim *w);
 void check_progress(sim *w);                              /* 8 */
+void check_idle_known(sim *w);
 void check_turn(sim_node *n);
 
 #endif

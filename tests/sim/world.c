@@ -1,6 +1,6 @@
-/* tests/sim/world.c - virtual time, the heap of events, the links: what comes to whom and when.
+/* tests/sim/world.c - virtual time and the heap of events.
  *
- * Owns: events, links, messages under way. Knows nothing of what nodes do with them. Nothing here depends on anything but
+ * Owns: events. Knows nothing of what nodes do with them. Nothing here depends on anything but
  * the seed. */
 #include "tests/sim/sim.h"
 
@@ -79,145 +79,6 @@ void sim_at(sim *w, uint64_t at_ns, sim_event_kind kind, sim_node *node, void *w
     push(w, (sim_event){at_ns > w->now_ns ? at_ns : w->now_ns, w->seq++, kind, side, node, what});
 }
 
-/* ---- links ------------------------------------------------------------------------------------------ */
-
-void sim_link_release(sim_link *l)
-{
-    if (--l->refs > 0) return;
-    lr_link_remove(&l->link);
-    free(l);
-}
-
-static lr_id key_of(const sim_node *a, const sim_node *b)
-{
-    uint64_t x = a->number + 1, y = b->number + 1;
-    return x < y ? (lr_id){x, y} : (lr_id){y, x};
-}
-
-sim_link *sim_link_between(sim *w, const sim_node *a, const sim_node *b) { return lr_map_find(&w->linked, key_of(a, b)); }
-
-/* That side has been told, or is dead. With both only what was on its way still knows it. */
-void sim_link_over(sim *w, sim_link *l, unsigned side)
-{
-    l->over[side] = true;
-    l->peer[side] = NULL;
-    if (l->over[!side]) lr_map_take(&w->linked, key_of(l->end[0], l->end[1]));
-}
-
-static void side_over(sim *w, sim_link *l, unsigned side, uint64_t at_ns)
-{
-    uint64_t span = at_ns - w->now_ns;
-    l->cut_at_ns[side] = w->now_ns + sim_below(w, span + 1);
-    l->refs++;
-    sim_at(w, at_ns, EVENT_DOWN, l->end[side], l, side);
-}
-
-/* It ends: what is on its way may still come, in part; each side is told in its own time. */
-void sim_link_break(sim *w, sim_link *l, uint64_t soon_ns)
-{
-    if (l->cut) return;
-    l->cut = true;
-    for (unsigned side = 0; side < 2; side++)
-        if (!l->end[side]->dead && !l->over[side]) side_over(w, l, side, w->now_ns + 1 + sim_below(w, soon_ns));
-}
-
-static void say_here(sim_link *l, sim_node *n)
-{
-    lr_message m = {.kind = LR_MESSAGE_HERE};
-    m.here.broker = n->is_broker;
-    m.here.offers = (lr_bytes){n->offers, strlen(n->offers)};
-    sim_link_send(l, n, &m);
-}
-
-sim_link *sim_link_open(sim *w, sim_node *a, sim_node *b)
-{
-    sim_link *l = calloc(1, sizeof *l);
-    *l = (sim_link){.end = {a, b}, .refs = 2};
-    l->delay_ns = sim_chance(w, 80) ? 5 * US + sim_below(w, 30 * US) : 100 * US + sim_below(w, 3 * MS);
-    l->jitter_ns = sim_chance(w, 50) ? 0 : l->delay_ns * 3;
-    lr_list_append(&w->links, &l->link);
-    LR_ASSERT(lr_map_add(&w->linked, key_of(a, b), l, &w->allocator));
-    say_here(l, a);
-    say_here(l, b);
-    return l;
-}
-
-static void say_message(sim *w, const sim_node *from, const sim_node *to, const lr_message *m)
-{
-    unsigned long long what = 0;
-    switch ((int)m->kind) {
-    case LR_MESSAGE_IDLE: what = m->idle.count; break;
-    case LR_MESSAGE_SURPLUS: what = m->surplus.count; break;
-    case LR_MESSAGE_GRANT: what = m->grant.count; break;
-    case LR_MESSAGE_UNUSED: what = m->unused.count; break;
-    case LR_MESSAGE_PLACE: what = m->place.task.lo; break;
-    case LR_MESSAGE_PLACED: what = m->placed.task.lo; break;
-    case LR_MESSAGE_NOWHERE: what = m->nowhere.task.lo; break;
-    case LR_MESSAGE_DONE: what = m->done.task.lo; break;
-    case LR_MESSAGE_TASK: what = m->task.task.lo; break;
-    case LR_MESSAGE_RESULT: what = m->result.task.lo; break;
-    case LR_MESSAGE_WANT: what = m->want.task.lo; break;
-    case LR_MESSAGE_CANCEL: what = m->cancel.task.lo; break;
-    default: break;
-    }
-    const char *state = m->kind == LR_MESSAGE_RESULT ? lr_task_state_name((lr_task_state)m->result.state) : "";
-    sim_say(w, "node %u -> %u  %s %llx %s", from->number, to->number, lr_message_name(m->kind), what, state);
-}
-
-void sim_link_send(sim_link *l, sim_node *from, const lr_message *m)
-{
-    sim *w = from->world;
-    unsigned side = l->end[0] == from ? 1 : 0;
-    size_t size = lr_message_size(m);
-    w->stats.messages++;
-    w->stats.bytes += size;
-    sim_mix(w, from, 0x100u + m->kind, l->end[side]->id, size);
-    if (w->config.says) say_message(w, from, l->end[side], m);
-    if (l->cut || l->end[side]->dead) return;
-    sim_message *copy = malloc(sizeof *copy + size);
-    *copy = (sim_message){.link = l, .side = side, .kind = (uint16_t)m->kind, .size_bytes = size};
-    lr_message_encode(m, copy->bytes);
-    uint64_t at = w->now_ns + l->delay_ns + (l->jitter_ns ? sim_below(w, l->jitter_ns) : 0);
-    if (at <= l->last_ns[side]) at = l->last_ns[side] + 1; /* in order */
-    l->last_ns[side] = at;
-    l->flying++;
-    l->refs++;
-    sim_at(w, at, EVENT_ARRIVE, l->end[side], copy, side);
-}
-
-static void into_inbox(sim_node *n, sim_message *m)
-{
-    *n->inbox_end = m;
-    n->inbox_end = &m->next;
-    sim_node_ring(n);
-}
-
-static void arrive(sim *w, sim_message *m)
-{
-    sim_link *l = m->link;
-    sim_node *n = l->end[m->side];
-    l->flying--;
-    if (n->dead || l->over[m->side] || (l->cut_at_ns[m->side] && w->now_ns > l->cut_at_ns[m->side])) {
-        free(m);
-        sim_link_release(l);
-        return;
-    }
-    into_inbox(n, m);
-}
-
-/* That a link is over comes behind what came before. */
-static void down(sim_link *l, unsigned side)
-{
-    sim_node *n = l->end[side];
-    if (n->dead || l->over[side]) {
-        sim_link_release(l);
-        return;
-    }
-    sim_message *m = calloc(1, sizeof *m);
-    *m = (sim_message){.link = l, .side = side, .kind = LR_MESSAGE_NONE};
-    into_inbox(n, m);
-}
-
 /* ---- life ------------------------------------------------------------------------------------------- */
 
 static void *take_memory(void *user, size_t size_bytes)
@@ -273,14 +134,17 @@ static void handle(sim *w, const sim_event *e)
     case EVENT_TURN:
         if (!e->node->dead && e->node->turn_at_ns == e->at_ns && e->node->ringing) sim_node_turn(e->node);
         break;
-    case EVENT_ARRIVE: arrive(w, e->what); break;
-    case EVENT_DOWN: down(e->what, e->side); break;
+    case EVENT_ARRIVE: sim_link_arrive(w, e->what); break;
+    case EVENT_DOWN: sim_link_down(e->what, e->side); break;
+    case EVENT_SHAKE:
+        sim_link_shake(w, e->what, e->side);
+        sim_link_release(e->what);
+        break;
     case EVENT_BODY:
         if (!e->node->dead) sim_program_step(e->what);
         break;
     case EVENT_FAULT: sim_fault(w); break;
     case EVENT_JOIN: sim_join(w); break;
-    case EVENT_OPEN: sim_reopen(w, e->what); break;
     case EVENT_LOOK: break;
     }
 }
@@ -289,7 +153,7 @@ static void handle(sim *w, const sim_event *e)
 static bool deferred(sim *w, sim_event *e)
 {
     if (!e->node || e->node->dead || e->node->paused_until_ns <= e->at_ns) return false;
-    if (e->kind != EVENT_TURN && e->kind != EVENT_BODY) return false;
+    if (e->kind != EVENT_TURN && e->kind != EVENT_BODY && e->kind != EVENT_SHAKE) return false;
     if (e->kind == EVENT_TURN && e->node->turn_at_ns == e->at_ns) e->node->turn_at_ns = e->node->paused_until_ns;
     e->at_ns = e->node->paused_until_ns;
     e->seq = w->seq++;
@@ -317,6 +181,7 @@ void sim_run(sim *w)
     }
     if (w->failed) return;
     check_resolves(w);
+    check_idle_known(w);
     check_reachable(w);
     check_unwanted(w);
     for (unsigned i = 0; i < w->node_count; i++)
@@ -331,7 +196,7 @@ static void drop_events(sim *w)
             sim_message *m = e.what;
             sim_link_release(m->link);
             free(m);
-        } else if (e.kind == EVENT_DOWN) {
+        } else if (e.kind == EVENT_DOWN || e.kind == EVENT_SHAKE) {
             sim_link_release(e.what);
         }
     }

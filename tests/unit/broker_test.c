@@ -125,12 +125,37 @@ static void a_node_without_cpus_runs_nothing(void **state)
     end(2);
 }
 
+/* Node 0 cannot connect to node 1: its surplus and its tasks go elsewhere, until it may try again; where nobody else could
+ * run a task, there all the same. */
+static void what_a_node_does_not_reach_it_is_not_named(void **state)
+{
+    (void)state;
+    lr_place_ask ask = {.affinity = LR_AFFINITY_NONE};
+    begin(3);
+    lr_broker_reach(&broker, &nodes[0], nodes[1].place.id, false);
+    lr_broker_idle(&broker, &nodes[1], 2);
+    expect("hungry 2; ");
+    lr_broker_surplus(&broker, &nodes[0], 2);
+    expect("");
+    for (uint64_t i = 0; i < 4; i++)
+        lr_broker_ask(&broker, &nodes[0], (lr_id){2, i}, &ask);
+    expect("placed 0>2:1; placed 0>2:1; placed 0>2:1; placed 0>2:1; ");
+    lr_broker_node_down(&broker, &nodes[2]);
+    lr_broker_ask(&broker, &nodes[0], (lr_id){3, 0}, &ask);
+    lr_broker_done(&broker, &nodes[0], (lr_id){3, 0});
+    told[0] = 0; /* of the two that are left either */
+    lr_broker_reach(&broker, &nodes[0], nodes[1].place.id, true);
+    expect("grant 0>1:2; ");
+    end(2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(work_wanted_is_told_once_and_a_surplus_goes_to_who_is_idle),
         cmocka_unit_test(an_old_surplus_of_the_only_idle_node_stands_in_nobody_s_way),
         cmocka_unit_test(a_node_without_cpus_runs_nothing),
+        cmocka_unit_test(what_a_node_does_not_reach_it_is_not_named),
     };
     return RUN_ALL(tests);
 }
