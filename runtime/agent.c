@@ -9,6 +9,7 @@
 #include "runtime/reach.h"
 #include "runtime/room.h"
 #include "runtime/statedir.h"
+#include "sched/hosting.h"
 #include "sched/lease.h"
 #include "sched/roster.h"
 
@@ -24,28 +25,16 @@
 
 #define MS 1000000ull
 #define AWAIT_NS (LR_NS_PER_S * 5 / 2) /* longer than a connection may take, so that its own words are said */
-#define GRACE_NS (LR_NS_PER_S)       /* a process whose job has ended ends by itself, within */
-#define BACKOFF_MIN_NS (100 * MS)
-#define BACKOFF_MAX_NS (2 * LR_NS_PER_S)
-#define LIVED_NS (10 * LR_NS_PER_S)  /* one that lived so long is started again at once */
 #define FAREWELL_NS (500 * MS)
 #define ERRORS_LIMIT 1000u
 #define TOKEN_LOG (0xc0ull << 56)
-#define DEATHS 8 /* told to the driver at a time */
+#define TOKEN_HOSTING (0xc5ull << 56)
 #define WORD_TEXT 24
 
 typedef struct job {
-    struct job *next;
-    lr_id id;
+    lr_hosted hosted; /* first */
     char name[200], address[300];
-    bool over;          /* its row is gone: the process is to end */
-    bool served;        /* false: of another version, or out of reach */
-    int pid;            /* 0: no process now */
-    uint64_t began_ns;
-    uint64_t next_ns;   /* no process: when to start one; over: when to kill */
-    uint64_t backoff_ns;
-    lr_id deaths[DEATHS]; /* rows that say how its last processes ended */
-    unsigned death_count; /* all there were */
+    int pid;          /* 0: no process now */
 } job;
 
 static struct {
@@ -61,7 +50,7 @@ static struct {
     char beside_cpu[LR_RESOURCES_TEXT]; /* of the offers: what job processes are told */
     lr_lease lease;
     lr_roster jobs, nodes;
-    job *all;
+    lr_hosting hosting;
     int signals_fd;
     bool ends, quiet;
 } agent;
@@ -80,8 +69,14 @@ static void say(const char *format, ...)
 
 /* ---- job processes ---------------------------------------------------------------------------------------- */
 
-static void start_process(job *j, uint64_t now_ns)
+static job *job_of(lr_hosted *hosted) { return (job *)(void *)hosted; }
+
+static job *job_at(lr_link *link) { return link ? job_of(LR_CONTAINER(link, lr_hosted, link)) : NULL; }
+
+static bool start_process(void *user, lr_hosted *hosted)
 {
+    (void)user;
+    job *j = job_of(hosted);
     static char no_cluster[] = "LUARUN_CLUSTER", no_file[] = "LUARUN_SECRET_FILE", follow[] = "LUARUN_FOLLOW_PARENT=1";
     char room[32];
     snprintf(room, sizeof room, LR_ROOM_VARIABLE "=%d", agent.room);
@@ -95,10 +90,22 @@ static void start_process(job *j, uint64_t now_ns)
     lr_process_start start = {.words = words, .environment = environment, .output_fd = -1};
     int why = environment ? lr_process_begin(&start, &j->pid) : ENOMEM;
     free(environment);
-    j->began_ns = now_ns;
-    if (why == 0) return;
+    if (why == 0) return true;
+    j->pid = 0;
     say("a process for job %s could not be started: %s; this is tried again", j->name, strerror(why));
-    j->next_ns = now_ns + BACKOFF_MAX_NS;
+    return false;
+}
+
+static void kill_process(void *user, lr_hosted *hosted)
+{
+    (void)user;
+    kill(job_of(hosted)->pid, SIGKILL);
+}
+
+static void forget(void *user, lr_hosted *hosted)
+{
+    (void)user;
+    free(job_of(hosted));
 }
 
 /* Into the cluster's log of errors: `luarun list errors` shows it. */
@@ -106,7 +113,7 @@ static void log_death(const job *j, int pid, const char *how)
 {
     char text[LR_ROW_MAX], task[LR_ID_TEXT], id[LR_ID_TEXT];
     lr_id_format(LR_ID_NIL, task);
-    lr_id_format(j->id, id);
+    lr_id_format(j->hosted.id, id);
     int n = snprintf(text, sizeof text, "1 task=%s job=%s at=%llu code=node_died function=-: on %s process %d %s", task,
                      id, (unsigned long long)lr_here_wall_ms() * 1000000, agent.here.host, pid, how);
     lr_control_request r = {.token = TOKEN_LOG, .op = LR_CONTROL_APPEND, .table = LR_CONTROL_TABLE_ERROR,
@@ -115,77 +122,23 @@ static void log_death(const job *j, int pid, const char *how)
     if (lr_control_request_make(agent.control, &r) != LR_ERR_NONE) say("the log of errors has no room");
 }
 
-static void forget_death(lr_id key)
-{
-    lr_control_request r = {.token = TOKEN_LOG, .op = LR_CONTROL_DELETE, .table = LR_CONTROL_TABLE_EVENT,
-                            .key = lr_bytes_of_id(&key)};
-    if (lr_control_request_make(agent.control, &r) != LR_ERR_NONE) say("a row is left in the table of events");
-}
-
-/* For the driver, which looks for it when it has lost the connection. */
-static void tell_driver(job *j, int pid, const char *how)
-{
-    lr_id key = lr_row_death_key(j->id, pid), *place = &j->deaths[j->death_count % DEATHS];
-    lr_control_request r = {.token = TOKEN_LOG, .op = LR_CONTROL_PUT, .table = LR_CONTROL_TABLE_EVENT,
-                            .key = lr_bytes_of_id(&key), .value = lr_bytes_of(how, strlen(how)), .owner = j->id};
-    if (lr_control_request_make(agent.control, &r) != LR_ERR_NONE) return;
-    if (j->death_count++ >= DEATHS) forget_death(*place);
-    *place = key;
-}
-
-/* A row that is written after the driver has deleted what its job owns is ours to delete. */
-static void forget(job *j)
-{
-    for (unsigned i = 0; i < j->death_count && i < DEATHS; i++)
-        forget_death(j->deaths[i]);
-    free(j);
-}
-
-/* One that ended well has lost its driver: the row will go, too, or the driver's machine is cut off. */
 static void note_end(job *j, int status, uint64_t now_ns)
 {
     char how[LR_PROCESS_TEXT];
     int pid = j->pid;
     bool well = WIFEXITED(status) && WEXITSTATUS(status) == 0;
     j->pid = 0;
-    if (now_ns - j->began_ns > LIVED_NS) j->backoff_ns = 0;
-    uint64_t backoff = j->backoff_ns ? j->backoff_ns : BACKOFF_MIN_NS;
-    j->next_ns = now_ns + backoff;
-    j->backoff_ns = backoff * 2 < BACKOFF_MAX_NS ? backoff * 2 : BACKOFF_MAX_NS;
-    if (j->over || well) return;
-    lr_process_explain(status, how);
-    if (WIFSIGNALED(status)) say("job %s: process %d %s; another is started", j->name, pid, how);
-    tell_driver(j, pid, how);
-    if (WIFSIGNALED(status)) log_death(j, pid, how);
+    if (!well) lr_process_explain(status, how);
+    if (!lr_hosting_ended(&agent.hosting, &j->hosted, pid, well ? NULL : how, now_ns) || !WIFSIGNALED(status)) return;
+    say("job %s: process %d %s; another is started", j->name, pid, how);
+    log_death(j, pid, how);
 }
 
 static void reap(uint64_t now_ns)
 {
     for (int status, pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
-        for (job *j = agent.all; j; j = j->next)
-            if (j->pid == pid) note_end(j, status, now_ns);
-}
-
-/* Starts, kills and forgets what is due; returns when the next is. */
-static uint64_t tend(uint64_t now_ns)
-{
-    uint64_t next_ns = LR_NEVER;
-    for (job **at = &agent.all, *j; (j = *at);) {
-        if (j->over && !j->pid) {
-            *at = j->next;
-            forget(j);
-            continue;
-        }
-        at = &j->next;
-        if (j->over && j->next_ns <= now_ns) {
-            kill(j->pid, SIGKILL);
-            j->next_ns = LR_NEVER;
-        }
-        if (!j->over && j->served && !j->pid && j->next_ns <= now_ns) start_process(j, now_ns);
-        bool waits = j->over || (j->served && !j->pid);
-        if (waits && j->next_ns < next_ns) next_ns = j->next_ns;
-    }
-    return next_ns;
+        for (lr_link *l = lr_list_first(&agent.hosting.jobs); l; l = lr_list_next(&agent.hosting.jobs, l))
+            if (job_at(l)->pid == pid) note_end(job_at(l), status, now_ns);
 }
 
 /* ---- the job table ---------------------------------------------------------------------------------------- */
@@ -222,13 +175,11 @@ static void on_job(void *user, lr_roster_entry *entry, lr_bytes row)
     job *j = calloc(1, sizeof *j);
     entry->user = j;
     if (!j) return;
-    j->id = entry->key;
+    j->hosted.id = entry->key;
     lr_row_field(row, "name", j->name, sizeof j->name);
     lr_row_field(row, "address", j->address, sizeof j->address);
-    j->served = is_of_this_version(j, row) && is_in_reach(j, row);
-    j->next = agent.all;
-    agent.all = j;
-    agent.row.jobs += j->served;
+    j->hosted.served = is_of_this_version(j, row) && is_in_reach(j, row);
+    lr_hosting_add(&agent.hosting, &j->hosted);
 }
 
 static void on_job_gone(void *user, lr_roster_entry *entry)
@@ -236,10 +187,7 @@ static void on_job_gone(void *user, lr_roster_entry *entry)
     (void)user;
     job *j = entry->user;
     entry->user = NULL;
-    if (!j) return;
-    agent.row.jobs -= j->served;
-    j->over = true;
-    j->next_ns = lr_clock_ns() + GRACE_NS;
+    if (j) lr_hosting_over(&agent.hosting, &j->hosted, lr_clock_ns());
 }
 
 static void on_job_swept(void *user, lr_id key)
@@ -283,6 +231,7 @@ static lr_id fresh_id(void)
 static size_t write_row(void *user, char text[LR_ROW_MAX])
 {
     (void)user;
+    agent.row.jobs = agent.hosting.served;
     agent.row.renewed_ms = lr_here_wall_ms();
     return lr_row_write_node(&agent.row, text);
 }
@@ -319,7 +268,7 @@ static void on_reply(void *user, const lr_control_reply *reply)
 {
     (void)user;
     if (lr_lease_reply(&agent.lease, reply) || lr_roster_reply(&agent.jobs, reply)) return;
-    lr_roster_reply(&agent.nodes, reply);
+    if (!lr_roster_reply(&agent.nodes, reply)) lr_hosting_reply(&agent.hosting, reply);
 }
 
 static void on_wake(void *user, lr_control_table table, lr_bytes key)
@@ -413,7 +362,7 @@ static void loop(void)
         lr_roster_turn(&agent.jobs, now_ns);
         lr_roster_turn(&agent.nodes, now_ns);
         lr_control_turn(agent.control, 0);
-        uint64_t until_ns = tend(lr_clock_ns());
+        uint64_t until_ns = lr_hosting_tend(&agent.hosting, lr_clock_ns());
         until_ns = earlier(until_ns, lr_control_redis_deadline(agent.control));
         until_ns = earlier(until_ns, lr_lease_deadline(&agent.lease));
         until_ns = earlier(until_ns, lr_roster_deadline(&agent.jobs));
@@ -425,26 +374,25 @@ static void loop(void)
 /* Their drivers run the tasks elsewhere. */
 static void end_processes(void)
 {
-    for (job *j = agent.all, *next; j; j = next) {
-        next = j->next;
-        if (j->pid) {
-            kill(j->pid, SIGKILL);
-            waitpid(j->pid, NULL, 0);
-        }
-        forget(j);
+    for (lr_link *l = lr_list_first(&agent.hosting.jobs); l; l = lr_list_next(&agent.hosting.jobs, l)) {
+        const job *j = job_at(l);
+        if (!j->pid) continue;
+        kill(j->pid, SIGKILL);
+        waitpid(j->pid, NULL, 0);
     }
-    agent.all = NULL;
+    lr_hosting_end(&agent.hosting);
 }
 
 static void leave(void)
 {
     end_processes();
-    lr_lease_end(&agent.lease);
+    lr_lease_end(&agent.lease, lr_here_wall_ms());
+    lr_lease_clear(&agent.lease);
     agent.quiet = true;
     uint64_t give_up_ns = lr_clock_ns() + FAREWELL_NS;
-    if (lr_control_redis_state_of(agent.control) == LR_CONTROL_REDIS_READY)
-        while (lr_control_turn(agent.control, 10 * MS) == 0 && lr_clock_ns() < give_up_ns)
-            ;
+    while (agent.lease.clearing && lr_control_redis_state_of(agent.control) == LR_CONTROL_REDIS_READY &&
+           lr_clock_ns() < give_up_ns)
+        lr_control_turn(agent.control, 10 * MS);
     lr_roster_end(&agent.jobs);
     lr_roster_end(&agent.nodes);
     lr_control_fini(agent.control);
@@ -452,8 +400,12 @@ static void leave(void)
     explicit_bzero(agent.secret_entry, sizeof agent.secret_entry);
 }
 
-static void begin_rosters(void)
+static void begin_watching(void)
 {
+    agent.hosting.control = agent.control;
+    agent.hosting.tokens = TOKEN_HOSTING;
+    agent.hosting.hooks = (lr_hosting_hooks){start_process, kill_process, forget, NULL};
+    lr_hosting_begin(&agent.hosting);
     const lr_roster usual = {.control = agent.control, .allocator = &lr_process_allocator,
                              .connections = lr_control_redis_connections, .wall_ms = lr_here_wall_ms};
     agent.jobs = agent.nodes = usual;
@@ -489,7 +441,7 @@ int lr_agent_run(const lr_config *config)
     snprintf(agent.secret_entry, sizeof agent.secret_entry, agent.secret.size_bytes ? "LUARUN_SECRET=%.*s" :
              "LUARUN_SECRET", (int)agent.secret.size_bytes, (const char *)agent.secret.bytes);
     if (config->verbose) say("registered with %d workers", config->workers);
-    begin_rosters();
+    begin_watching();
     loop();
     leave();
     return EXIT_SUCCESS;

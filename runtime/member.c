@@ -15,7 +15,6 @@
 #define CLOSE_NS (500 * MS)
 #define HISTORY_LIMIT 1000u
 #define TOKEN_NODES (0xc1ull << 56)
-#define TOKEN_CLOSE (0xc2ull << 56)
 #define TOKEN_DEATH (0xc3ull << 56)
 #define TOKEN_INSPECTION (0xc4ull << 56) /* nobody waits for the replies */
 
@@ -27,7 +26,7 @@ static struct {
     lr_row row;
     char address[300], listen[300];
     lr_lease lease;
-    bool quiet, closed_answered, nodes_answered;
+    bool quiet, nodes_answered;
     bool death_asked;            /* no answer has come yet */
     int death_pid;               /* of which process */
     char death[LR_PROCESS_TEXT]; /* the answer; "": not known */
@@ -129,8 +128,6 @@ static void on_reply(void *user, const lr_control_reply *reply)
     if (lr_lease_reply(&member.lease, reply)) return;
     if (reply->token == TOKEN_NODES)
         on_nodes(reply);
-    else if (reply->token == TOKEN_CLOSE)
-        member.closed_answered = true;
     else if (reply->token == TOKEN_DEATH)
         on_death(reply);
     else if (reply->token != LR_LEASE_TOKEN && reply->token != TOKEN_INSPECTION)
@@ -156,6 +153,7 @@ lr_control *lr_member_open(const lr_member_config *config, const lr_control_hand
     const lr_control_handler own = {on_reply, on_wake, NULL};
     member.config = *config;
     member.handler = *handler;
+    member.lease = (lr_lease){0};
     member.quiet = true;
     member.nodes = member.others = 0;
     member.death_asked = false;
@@ -221,7 +219,7 @@ bool lr_member_join(const char *address, char text[LR_MEMBER_TEXT])
     member.row.address = member.address;
     member.row.name = member.config.name;
     member.lease = (lr_lease){.control = member.control, .table = LR_CONTROL_TABLE_JOB, .key = member.config.job,
-                              .owner = member.config.job, .lease_ns = LR_LEASE_NS, .write = write_row, .lost = on_lost};
+                              .lease_ns = LR_LEASE_NS, .write = write_row, .lost = on_lost};
     listen_for_questions();
     lr_lease_begin(&member.lease);
     while (!member.lease.held && member.lease.status != LR_CONTROL_STATUS_FULL && now_ns < give_up_ns) {
@@ -324,7 +322,7 @@ void lr_member_leave(void)
 {
     if (!member.control) return;
     member.quiet = true;
-    lr_lease_end(&member.lease);
+    lr_lease_end(&member.lease, lr_here_wall_ms());
     write_history();
     lr_control_turn(member.control, 0);
 }
@@ -333,10 +331,9 @@ void lr_member_close(void)
 {
     if (!member.control) return;
     uint64_t give_up_ns = lr_clock_ns() + CLOSE_NS;
-    bool ready = lr_control_redis_state_of(member.control) == LR_CONTROL_REDIS_READY;
-    lr_control_request last = {.token = TOKEN_CLOSE, .op = LR_CONTROL_DELETE_OWNED, .owner = member.config.job};
-    member.closed_answered = !ready || lr_control_request_make(member.control, &last) != LR_ERR_NONE;
-    while (!member.closed_answered && lr_clock_ns() < give_up_ns)
+    if (member.lease.control) lr_lease_clear(&member.lease); /* else it never came to join */
+    while (member.lease.clearing && lr_control_redis_state_of(member.control) == LR_CONTROL_REDIS_READY &&
+           lr_clock_ns() < give_up_ns)
         lr_control_turn(member.control, 10 * MS);
     lr_control_fini(member.control);
     member.control = NULL;

@@ -1,5 +1,6 @@
 #include "sched/roster.h"
 
+#include "sched/fault.h"
 #include "sched/lease.h"
 #include "sched/text.h"
 
@@ -8,7 +9,7 @@
 #define SLACK_NS (LR_NS_PER_S / 2) /* a renewal may be a little late */
 #define HISTORY_LIMIT 1000u
 
-enum { ASK_SUBSCRIBE = 1, ASK_SCAN, ASK_CLAIM, ASK_DELETE };
+enum { ASK_SUBSCRIBE = 1, ASK_SCAN, ASK_CLAIM, ASK_DELETE_OWNED, ASK_NOTHING };
 
 static bool ask(lr_roster *r, int what, lr_control_request *request)
 {
@@ -23,6 +24,7 @@ void lr_roster_begin(lr_roster *r)
     r->by_key = (lr_map){0};
     r->round = r->cursor = r->next_ns = r->believe_ns = 0;
     r->reading = r->again = r->read = r->subscribed = false;
+    r->sweeps = LR_ID_NIL;
     r->connections_seen = r->connections(r->control);
 }
 
@@ -57,11 +59,14 @@ static void free_entry(lr_roster *r, lr_roster_entry *e)
 static void forgive(lr_roster *r, uint64_t now_ns)
 {
     uint64_t connections = r->connections(r->control);
-    if (connections == r->connections_seen) return;
+    if (connections == r->connections_seen || LR_FAULT(AWAY_COUNTS)) return;
     if (r->connections_seen > 0) r->believe_ns = now_ns + LR_LEASE_NS;
     r->connections_seen = connections;
-    for (lr_roster_entry *e = first(r); e; e = next(r, e))
-        e->since_ns = now_ns;
+    for (lr_roster_entry *e = first(r); e; e = next(r, e)) {
+        e->seen_ns = now_ns;
+        e->silent_ns = 0;
+        e->missed = true;
+    }
 }
 
 static void claim(lr_roster *r, lr_roster_entry *e)
@@ -70,26 +75,17 @@ static void claim(lr_roster *r, lr_roster_entry *e)
     size_t size = lr_row_write_swept(r->wall_ms(), text);
     lr_control_request request = {.op = LR_CONTROL_COMPARE_AND_SET, .key = lr_bytes_of_id(&e->key),
                                   .value = lr_bytes_of(text, size), .version = e->version, .notify = true};
-    if (r->table == LR_CONTROL_TABLE_JOB) request.owner = e->key;
-    request.token = r->tokens | ASK_CLAIM;
-    e->claiming = ask(r, ASK_CLAIM, &request);
+    r->claimed_ns = r->now_ns;
+    if (ask(r, ASK_CLAIM, &request)) r->sweeps = e->key;
 }
 
-static void claim_expired(lr_roster *r, uint64_t now_ns)
+static void claim_expired(lr_roster *r)
 {
     for (lr_roster_entry *e = first(r); e; e = next(r, e)) {
-        if (e->claiming || now_ns - e->since_ns < e->lease_ns + SLACK_NS) continue;
+        if (e->round != r->round || e->silent_ns < e->lease_ns + SLACK_NS) continue;
         claim(r, e);
-        return; /* the answer names no key: one at a time */
+        return; /* one at a time */
     }
-}
-
-static lr_roster_entry *claimed(const lr_roster *r)
-{
-    lr_roster_entry *e = first(r);
-    while (e && !e->claiming)
-        e = next(r, e);
-    return e;
 }
 
 void lr_roster_turn(lr_roster *r, uint64_t now_ns)
@@ -101,7 +97,6 @@ void lr_roster_turn(lr_roster *r, uint64_t now_ns)
         r->subscribed = ask(r, ASK_SUBSCRIBE, &request);
     }
     forgive(r, now_ns);
-    if (!claimed(r)) claim_expired(r, now_ns);
     r->round++;
     r->cursor = 0;
     r->again = false;
@@ -137,9 +132,13 @@ static void take_row(lr_roster *r, const lr_control_row *row, uint64_t now_ns)
     if (!e) e = add(r, key);
     if (!e) return;
     e->round = r->round;
+    e->missed = false;
+    uint64_t pause = now_ns - e->seen_ns, most_ns = pause_ns(r) + READ_NS / 4;
+    e->seen_ns = now_ns;
+    e->silent_ns += pause < most_ns || LR_FAULT(CLOCK_BELIEVED) || LR_FAULT(AWAY_COUNTS) ? pause : most_ns;
     if (e->version != row->version) {
         e->version = row->version;
-        e->since_ns = now_ns;
+        e->silent_ns = 0;
         e->lease_ns = lr_row_number(row->value, "lease", LR_LEASE_NS / 1000000) * 1000000;
     }
     bool swept = lr_row_is_swept(row->value), was_told = !is_new && !e->swept;
@@ -148,17 +147,25 @@ static void take_row(lr_roster *r, const lr_control_row *row, uint64_t now_ns)
     if (!swept && !was_told) r->handler.on_row(r->handler.user, e, row->value);
 }
 
+static void delete_rest(lr_roster *r, lr_id key)
+{
+    lr_control_request request = {.op = LR_CONTROL_DELETE_OWNED, .owner = key};
+    ask(r, ASK_NOTHING, &request);
+}
+
 static void end_reading(lr_roster *r)
 {
     bool believes = r->now_ns >= r->believe_ns;
     for (lr_roster_entry *e = first(r), *after; e; e = after) {
         after = next(r, e);
-        if (e->round == r->round || e->claiming || !believes) continue;
+        if (e->round == r->round || !believes) continue;
         if (!e->swept) r->handler.on_gone(r->handler.user, e);
+        if (e->missed && r->table == LR_CONTROL_TABLE_JOB) delete_rest(r, e->key);
         free_entry(r, e);
     }
     r->read = true;
     r->reading = false;
+    if (lr_id_is_nil(r->sweeps)) claim_expired(r);
     if (r->again) r->next_ns = 0;
 }
 
@@ -189,23 +196,40 @@ static void tell_history(lr_roster *r, lr_id key)
     lr_text_string(&t, " status=lost");
     lr_control_request request = {.op = LR_CONTROL_APPEND, .key = lr_bytes_of("history", 7),
                                   .value = lr_bytes_of(text, t.needed_bytes), .limit = HISTORY_LIMIT};
-    ask(r, ASK_DELETE, &request);
+    ask(r, ASK_NOTHING, &request);
 }
 
+/* A sweep that takes long is given up: another may have swept the row meanwhile, and its owner have written it anew. */
+static bool may_go_on(const lr_roster *r, const lr_control_reply *reply)
+{
+    return reply->status == LR_CONTROL_STATUS_OK && r->now_ns - r->claimed_ns < LR_LEASE_NS;
+}
+
+/* Not done: it lives, another was first, or it is not known: the next reading shows. */
 static void on_claim(lr_roster *r, const lr_control_reply *reply)
 {
-    lr_roster_entry *e = claimed(r);
-    if (!e) return;
-    e->claiming = false;
-    if (reply->status != LR_CONTROL_STATUS_OK) return; /* it lives, or another was first: the next reading shows */
-    bool owns = r->table == LR_CONTROL_TABLE_JOB;
-    lr_control_request request = {.op = owns ? LR_CONTROL_DELETE_OWNED : LR_CONTROL_DELETE, .owner = e->key,
-                                  .key = lr_bytes_of_id(&e->key), .notify = true};
-    ask(r, ASK_DELETE, &request);
-    if (owns) tell_history(r, e->key);
-    if (!e->swept) r->handler.on_gone(r->handler.user, e);
-    e->swept = true;
-    if (r->handler.on_swept) r->handler.on_swept(r->handler.user, e->key);
+    lr_roster_entry *e = lr_map_find(&r->by_key, r->sweeps);
+    lr_control_request request = {.op = LR_CONTROL_DELETE_OWNED, .owner = r->sweeps};
+    if (LR_FAULT(REST_STAYS)) request.owner = LR_ID_NIL;
+    bool goes_on = may_go_on(r, reply) && ask(r, ASK_DELETE_OWNED, &request);
+    lr_id key = r->sweeps;
+    if (!goes_on) r->sweeps = LR_ID_NIL;
+    if (reply->status != LR_CONTROL_STATUS_OK) return;
+    if (e && !e->swept) {
+        if (r->table == LR_CONTROL_TABLE_JOB) tell_history(r, key);
+        r->handler.on_gone(r->handler.user, e);
+        e->swept = true;
+        if (r->handler.on_swept) r->handler.on_swept(r->handler.user, key);
+    }
+    r->next_ns = 0;
+}
+
+/* The row goes last: until then somebody will sweep what is left. */
+static void on_deleted(lr_roster *r, const lr_control_reply *reply)
+{
+    lr_control_request request = {.op = LR_CONTROL_DELETE, .key = lr_bytes_of_id(&r->sweeps), .notify = true};
+    if (may_go_on(r, reply) && !LR_FAULT(ROW_STAYS)) ask(r, ASK_NOTHING, &request);
+    r->sweeps = LR_ID_NIL;
     r->next_ns = 0;
 }
 
@@ -215,7 +239,11 @@ bool lr_roster_reply(lr_roster *r, const lr_control_reply *reply)
     switch (reply->token & 0xff) {
     case ASK_SCAN: on_scan(r, reply); break;
     case ASK_CLAIM: on_claim(r, reply); break;
-    case ASK_SUBSCRIBE: r->subscribed = reply->status == LR_CONTROL_STATUS_OK; break;
+    case ASK_DELETE_OWNED: on_deleted(r, reply); break;
+    case ASK_SUBSCRIBE:
+        r->subscribed = reply->status == LR_CONTROL_STATUS_OK;
+        if (r->subscribed && !LR_FAULT(SNAPSHOT_FIRST)) lr_roster_wake(r, r->table);
+        break;
     default: break;
     }
     return true;
@@ -225,7 +253,7 @@ void lr_roster_wake(lr_roster *r, lr_control_table table)
 {
     if (table != r->table) return;
     if (r->reading)
-        r->again = true; /* the reading may have passed by what changed */
+        r->again = !LR_FAULT(WAKE_UNHEARD); /* the reading may have passed by what changed */
     else
         r->next_ns = 0;
 }

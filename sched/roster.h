@@ -1,10 +1,15 @@
 /* sched/roster.h - a table of leased rows (sched/lease.h), watched: who came, who is gone, who has died.
  *
- * It subscribes, reads the whole table, and reads it again when woken and every third of a lease: wake-ups may be
- * lost. A row whose version stays the same for its lease has no living owner. Only time during which the store
- * answered counts, and only this process's clock: those of other machines may be wrong. Who sees it first claims it by
- * compare-and-set (the row then says `swept`); the claimer deletes it and all that its key owns, and says so in the
- * history. A claimer that dies leaves a row that expires like any other.
+ * It subscribes, reads the whole table, reads it again when it is known that the subscription holds (which may go by
+ * another connection than what is read), when woken, and every third of a lease: wake-ups may be lost. A row whose
+ * version stays the same for its lease has no living owner. Time counts from reading to reading, by this process's
+ * clock alone, and of each pause no more than a usual one: the process may have been stopped, the store away, a clock
+ * set. Who sees it first claims it by compare-and-set (the row then says `swept`); the claimer deletes all that its key
+ * owns, then the row, and says so in the history. A claimer that dies or is answered late leaves a row that expires
+ * like any other.
+ *
+ * A job whose row a store has lost, and whose driver does not write it again, is as good as swept: what it owns may lie
+ * on another shard.
  *
  * Tables of many rows are read less often, so that a thousand nodes that watch each other do not fill the store with
  * reading: a reading for each 16 rows and second.
@@ -19,11 +24,12 @@
 typedef struct lr_roster_entry {
     lr_link link;               /* the roster's: by when they came */
     lr_id key;
-    uint64_t version, since_ns; /* the version, and since when it was seen */
+    uint64_t version, seen_ns;  /* the version, and when it was read last */
+    uint64_t silent_ns;         /* for how long it has been the same */
     uint64_t lease_ns;
     uint64_t round;             /* the last reading that had it */
     bool swept;                 /* not told of (any more) */
-    bool claiming;
+    bool missed;                /* the store was away since it was read last */
     void *user;                 /* the watcher's */
 } lr_roster_entry;
 
@@ -47,6 +53,8 @@ typedef struct lr_roster {
     lr_map by_key;
     uint64_t now_ns; /* of the last turn */
     uint64_t round, next_ns, cursor, connections_seen;
+    lr_id sweeps;      /* the row that is claimed, or whose rest is being deleted; one at a time. Nil: none */
+    uint64_t claimed_ns;
     uint64_t believe_ns; /* until then nobody is gone: the store may be a new one, which owners fill again */
     bool reading, again, subscribed;
     bool read;         /* the whole table, once */

@@ -28,7 +28,7 @@ void sim_welcome(sim *w, sim_node *n)
     }
 }
 
-static sim_node *add_node(sim *w, const char *extra)
+sim_node *sim_node_add(sim *w, const char *extra)
 {
     unsigned workers = w->config.workers ? w->config.workers : 1 + (unsigned)sim_below(w, 4);
     bool broker = brokers(w) < w->brokers; /* as the driver says */
@@ -41,7 +41,7 @@ void sim_join(sim *w)
 {
     if (w->root_ended) return;
     w->stats.joins++;
-    (void)add_node(w, extras[sim_below(w, LR_COUNT(extras))]);
+    (void)sim_node_add(w, extras[sim_below(w, LR_COUNT(extras))]);
 }
 
 void sim_faults_plan(sim *w)
@@ -50,7 +50,7 @@ void sim_faults_plan(sim *w)
     uint64_t count = w->config.nodes ? w->config.nodes : 2 + sim_below(w, 5);
     bool driver_works = sim_chance(w, 70), driver_has_all = sim_chance(w, 40);
     unsigned workers = w->config.alone ? 4 : w->config.big ? w->config.workers : driver_works ? 1 + (unsigned)sim_below(w, 3) : 0;
-    if (w->config.alone) count = 1, driver_has_all = true;
+    if (w->config.alone || w->config.public) count = 1, driver_has_all = true; /* in a public one the others come and go */
     if (driver_has_all && workers == 0) workers = 1;
     lr_prng strict;
     lr_prng_seed(&strict, w->config.seed);
@@ -62,7 +62,7 @@ void sim_faults_plan(sim *w)
     for (uint64_t i = 1; i < count; i++) {
         bool sure = i == 1 && !driver_has_all;
         const char *extra = w->config.big ? "" : sure ? "gpu=1,tpu=1,none=0" : extras[sim_below(w, LR_COUNT(extras))];
-        sim_node *n = add_node(w, extra);
+        sim_node *n = sim_node_add(w, extra);
         if (i == 1) n->can_die = false; /* with a driver that does not work somebody must, too */
     }
     if (count > 1) {
@@ -70,8 +70,9 @@ void sim_faults_plan(sim *w)
         w->nodes[0]->expected = (unsigned)count - 1;
         w->nodes[0]->expect_until_ns = sim_node_now(w->nodes[0]) + 5 * S;
     }
-    w->faults_left = plain ? 0 : (unsigned)sim_below(w, 9);
-    if (w->faults_left > 0) sim_at(w, sim_below(w, 4 * MS), EVENT_FAULT, NULL, NULL, 0);
+    w->faults_left = plain ? 0 : (unsigned)sim_below(w, w->config.public ? 16 : 9);
+    if (w->faults_left > 0) sim_at(w, sim_below(w, w->config.public ? 2 * S : 4 * MS), EVENT_FAULT, NULL, NULL, 0);
+    if (w->config.public && !w->config.alone) sim_public_open(w);
     sim_program_root(w);
 }
 
@@ -102,7 +103,9 @@ void sim_fault(sim *w)
     uint64_t what = sim_below(w, 100);
     w->faults_left--;
     w->stats.faults++;
-    if (what < 30) {
+    if (w->public && sim_chance(w, 70)) {
+        sim_public_fault(w);
+    } else if (what < 30) {
         if (n->can_die && n->number > 0) sim_node_kill(n);
     } else if (what < 55) {
         cut_some_link(w);
@@ -113,11 +116,11 @@ void sim_fault(sim *w)
         any->slow = 2 + (unsigned)sim_below(w, 30);
     } else if (what < 88) {
         if (!any->expect_until_ns) any->clock_offset_ns += sim_below(w, 10 * S); /* else nobody is waited for any more */
-    } else {
+    } else if (!w->public) {
         w->nodes[0]->expected++;
         sim_join(w);
     }
-    if (w->faults_left > 0) sim_at(w, w->now_ns + sim_below(w, 4 * MS), EVENT_FAULT, NULL, NULL, 0);
+    if (w->faults_left > 0) sim_at(w, w->now_ns + sim_below(w, w->public ? 2 * S : 4 * MS), EVENT_FAULT, NULL, NULL, 0);
 }
 
 void sim_faults_over(sim *w)
@@ -132,4 +135,5 @@ void sim_faults_over(sim *w)
         n->slow = 1;
         if (n->paused_until_ns > w->now_ns) n->paused_until_ns = w->now_ns; /* what was put off comes when it comes */
     }
+    if (w->public) sim_public_mend(w);
 }

@@ -385,11 +385,12 @@ void sim_node_down(sim_node *n, sim_link *l, unsigned side)
     if (driver) lr_mesh_expect(&n->mesh, true);
     if (p) lr_mesh_peer_down(&n->mesh, p, "the connection ended");
     if (l->end[!side]->number == 0) {
+        n->well = true;
         sim_node_kill(n); /* without the driver it is nothing */
         sim_link_release(l);
         return;
     }
-    bool more = driver && !w->config.alone && (w->alive <= 2 || sim_chance(w, 60));
+    bool more = driver && !w->config.alone && !w->public && (w->alive <= 2 || sim_chance(w, 60));
     if (more) sim_at(w, w->now_ns + 1 * MS + sim_below(w, 5 * MS), EVENT_JOIN, NULL, NULL, 0);
     if (more && !n->expect_until_ns) n->expected = (unsigned)n->mesh.peers.count;
     if (more) n->expect_until_ns = sim_node_now(n) + EXPECT_NS;
@@ -696,6 +697,7 @@ void sim_node_kill(sim_node *n)
         sim_link_release(l);
     }
     drop_inbox(n);
+    if (n->hosted) sim_public_process(n);
 }
 
 /* What vanished is given back at the end: events may name it until then. */

@@ -242,6 +242,11 @@ void sim_program_step(sim_task *t)
     while (b->left > 0) {
         start_one(t);
         if (w->config.big) continue;
+        if (w->config.public && t == w->root && b->left > 0 && below(b, 2)) { /* leases are long: the script takes its time */
+            uint64_t long_ns = below(b, 2 * S);
+            sim_at(w, w->now_ns + (w->config.alone ? 1 : long_ns), EVENT_BODY, t->home, t, 0);
+            return;
+        }
         if (b->left > 0 && below(b, 4) == 0) { /* works for a while */
             sim_at(w, w->now_ns + work_of(b) * t->home->slow, EVENT_BODY, t->home, t, 0);
             return;

@@ -10,6 +10,7 @@
  *   link.c     connections: how they come to be, what travels, how they end
  *   program.c  what bodies do               faults.c   what befalls nodes and links             check_*.c  one invariant each
  *   pool.c     the queue and the workers    main.c     seeds, options
+ *   public.c   agents and drivers           store.c    the control store, and connections to it (public.h)
  *
  * The same seed gives the same world, event by event: nothing here looks at a clock, an address or an environment.
  * Owns: all of it; sim_free gives it back. */
@@ -159,6 +160,8 @@ struct sim_node {
     bool feeding;
     unsigned expected;
     uint64_t turns, asked_in_turn;
+    struct sim_hosted *hosted; /* whose process it is, in a public cluster */
+    bool well;                 /* it ended by itself */
 };
 
 struct sim_message {
@@ -199,7 +202,8 @@ struct sim_link {
 /* ---- the world ---------------------------------------------------------------------------------------- */
 
 typedef enum sim_event_kind {
-    EVENT_TURN, EVENT_ARRIVE, EVENT_DOWN, EVENT_SHAKE, EVENT_BODY, EVENT_FAULT, EVENT_JOIN, EVENT_LOOK
+    EVENT_TURN, EVENT_ARRIVE, EVENT_DOWN, EVENT_SHAKE, EVENT_BODY, EVENT_FAULT, EVENT_JOIN, EVENT_LOOK,
+    EVENT_STORE, EVENT_LINE, EVENT_PARTY, EVENT_PUBLIC /* tests/sim/public.h */
 } sim_event_kind;
 
 typedef struct sim_event {
@@ -215,6 +219,7 @@ typedef struct sim_config {
     unsigned nodes, tasks, workers;
     bool alone;       /* one node that has everything, no faults: what the program gives */
     bool big;         /* for scale: flat work, no faults */
+    bool public;      /* nodes come as in a cluster that many use (public.h) */
     bool says;        /* tells what happens */
     bool may_fail;    /* there is no memory now and then: errors are fine */
     const lr_map *expected; /* what bodies made alone: they must make the same here; NULL: not known */
@@ -224,6 +229,7 @@ typedef struct sim_config {
 typedef struct sim_stats {
     uint64_t events, messages, bodies, bodies_done, faults, deaths, partitions, joins, allocations, records, poisoned, sent, bytes;
     uint64_t kinds[LR_MESSAGE_COUNT]; /* messages */
+    uint64_t store_ops, swept;
     uint64_t done_ns, last_body_ns, work_ns, *delays;
     size_t delay_count;
 } sim_stats;
@@ -242,8 +248,9 @@ struct sim {
     uint64_t blocked_until_ns;
     bool walls, ahead; /* some pairs never can; nodes connect to all others at once */
     unsigned brokers;  /* so many, the driver among them */
+    struct sim_public *public; /* NULL: nodes are just there */
     sim_task *root;
-    bool root_ended, safe; /* safe: the faults are over */
+    bool root_ended, over, safe; /* safe: the faults are over */
     unsigned faults_left;
     uint64_t safe_ns, safe_messages, safe_events;
     bool strict;      /* nothing is poisoned: no future is returned */
@@ -328,7 +335,17 @@ void sim_program_begin(sim_task *t);
 void sim_program_step(sim_task *t);
 void sim_body_free(sim_task *t);
 
+/* public.c: a cluster that many use, where config.public says so */
+void sim_public_open(sim *w);
+void sim_public_free(sim *w);
+void sim_public_event(sim *w, const struct sim_event *e);
+void sim_public_drop(const struct sim_event *e);
+void sim_public_fault(sim *w);
+void sim_public_mend(sim *w);
+void sim_public_process(sim_node *n); /* it has ended */
+
 /* faults.c */
+sim_node *sim_node_add(sim *w, const char *extra);
 void sim_faults_plan(sim *w);
 void sim_fault(sim *w);
 void sim_faults_over(sim *w);
@@ -353,5 +370,6 @@ void check_unwanted(sim *w);
 void check_progress(sim *w);                              /* 8 */
 void check_idle_known(sim *w);
 void check_turn(sim_node *n);
+void check_end(sim *w); /* all of it, when nothing is left to happen */
 
 #endif

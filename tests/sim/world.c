@@ -146,6 +146,10 @@ static void handle(sim *w, const sim_event *e)
     case EVENT_FAULT: sim_fault(w); break;
     case EVENT_JOIN: sim_join(w); break;
     case EVENT_LOOK: break;
+    case EVENT_STORE:
+    case EVENT_LINE:
+    case EVENT_PARTY:
+    case EVENT_PUBLIC: sim_public_event(w, e); break;
     }
 }
 
@@ -161,10 +165,20 @@ static bool deferred(sim *w, sim_event *e)
     return true;
 }
 
+void check_end(sim *w)
+{
+    check_resolves(w);
+    check_idle_known(w);
+    check_reachable(w);
+    check_unwanted(w);
+    for (unsigned i = 0; i < w->node_count; i++)
+        if (!w->nodes[i]->dead) check_freed_node(w->nodes[i]);
+}
+
 void sim_run(sim *w)
 {
     sim_faults_plan(w);
-    while (w->heap_count > 0 && !w->failed) {
+    while (w->heap_count > 0 && !w->failed && !w->over) {
         sim_event e = pop(w);
         w->now_ns = e.at_ns;
         w->stats.events++;
@@ -179,13 +193,7 @@ void sim_run(sim *w)
         }
         check_progress(w);
     }
-    if (w->failed) return;
-    check_resolves(w);
-    check_idle_known(w);
-    check_reachable(w);
-    check_unwanted(w);
-    for (unsigned i = 0; i < w->node_count; i++)
-        if (!w->nodes[i]->dead) check_freed_node(w->nodes[i]);
+    if (!w->failed && !w->over) check_end(w);
 }
 
 static void drop_events(sim *w)
@@ -198,6 +206,8 @@ static void drop_events(sim *w)
             free(m);
         } else if (e.kind == EVENT_DOWN || e.kind == EVENT_SHAKE) {
             sim_link_release(e.what);
+        } else {
+            sim_public_drop(&e);
         }
     }
 }
@@ -207,6 +217,7 @@ void sim_free(sim *w, char *why, size_t why_bytes)
     for (unsigned i = 0; i < w->node_count; i++)
         if (!w->nodes[i]->dead) sim_node_kill(w->nodes[i]);
     drop_events(w);
+    sim_public_free(w);
     lr_link *l;
     while ((l = lr_list_pop(&w->links)))
         free(LR_CONTAINER(l, sim_link, link));

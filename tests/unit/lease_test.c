@@ -106,7 +106,7 @@ static void start(void)
     kit.row = (lr_row){.since_ms = 5, .lease_ms = 3000, .host = "h", .user = "u", .loopback = "l", .workers = 2,
                        .address = "tcp://127.0.0.1:1", .name = "a job = x.lua"};
     assert_int_equal(lr_control_memory_init(&kit.store, &kit.allocator, 1 << 20, &handler), LR_ERR_NONE);
-    kit.lease = (lr_lease){.control = &kit.store.control, .table = LR_CONTROL_TABLE_JOB, .key = {1, 2}, .owner = {1, 2},
+    kit.lease = (lr_lease){.control = &kit.store.control, .table = LR_CONTROL_TABLE_JOB, .key = {1, 2},
                            .lease_ns = LR_LEASE_NS, .write = write_row, .lost = on_lost};
     for (int i = 0; i < WATCHERS; i++) {
         kit.roster[i] = (lr_roster){.control = &kit.store.control, .allocator = &kit.allocator, .wall_ms = wall_ms,
@@ -186,7 +186,7 @@ static void test_life(void **state)
     assert_true(kit.lease.version > version);
     assert_int_equal(kit.came[1], 1);
     assert_int_equal(kit.gone[1] + kit.swept[0] + kit.swept[1] + kit.lost, 0);
-    lr_lease_end(&kit.lease);
+    lr_lease_end(&kit.lease, 7);
     turn(); /* woken */
     assert_int_equal(kit.gone[0], 1);
     assert_int_equal(kit.gone[1], 1);
@@ -224,7 +224,7 @@ static void test_store_lost(void **state)
     start();
     lr_lease_begin(&kit.lease);
     pass(1000);
-    lr_control_request all = {.op = LR_CONTROL_DELETE_OWNED, .owner = kit.lease.owner};
+    lr_control_request all = {.op = LR_CONTROL_DELETE, .table = LR_CONTROL_TABLE_JOB, .key = lr_bytes_of_id(&kit.lease.key)};
     assert_int_equal(lr_control_request_make(&kit.store.control, &all), LR_ERR_NONE);
     kit.connections++;
     kit.renews = false;
@@ -374,12 +374,63 @@ static void test_order(void **state)
     lr_roster_end(&r);
 }
 
+/* The row goes last: as long as something that its key owns may be there, somebody will find the row. */
+static void test_row_last(void **state)
+{
+    (void)state;
+    static const lr_control_class class = {note, NULL, NULL};
+    lr_lease lease = {.control = &noted.control, .table = LR_CONTROL_TABLE_JOB, .key = {1, 2}, .lease_ns = LR_LEASE_NS, .write = write_row};
+    kit.row = (lr_row){.lease_ms = 3000, .host = "h", .user = "u", .loopback = "l", .address = "a", .name = "n"};
+    noted.control.class = &class;
+    noted.count = 0;
+    lr_lease_begin(&lease);
+    lr_lease_turn(&lease, LR_NS_PER_S);
+    lr_lease_end(&lease, 7);
+    assert_int_equal(noted.asked[1].op, LR_CONTROL_PUT);
+    for (unsigned n = 3; n < 6; n += 1) {
+        lr_lease_clear(&lease);
+        assert_int_equal(noted.count, n);
+        assert_int_equal(noted.asked[n - 1].op, LR_CONTROL_DELETE_OWNED);
+        lr_control_reply reply = {.token = noted.asked[n - 1].token, .op = LR_CONTROL_DELETE_OWNED,
+                                  .status = n < 5 ? LR_CONTROL_STATUS_UNAVAILABLE : LR_CONTROL_STATUS_OK};
+        assert_true(lr_lease_reply(&lease, &reply));
+        assert_true(lease.clearing == (n == 5));
+    }
+    assert_int_equal(noted.count, 6);
+    assert_int_equal(noted.asked[5].op, LR_CONTROL_DELETE);
+}
+
+/* Who swept it is dead, and nobody else is there: the owner takes the row back after a lease. */
+static void test_taken_back(void **state)
+{
+    (void)state;
+    char text[LR_ROW_MAX];
+    start();
+    kit.now_ns = 1000 * LR_NS_PER_S;
+    lr_lease_begin(&kit.lease);
+    lr_lease_turn(&kit.lease, kit.now_ns);
+    lr_control_turn(&kit.store.control, 0);
+    lr_control_request sweep = {.op = LR_CONTROL_PUT, .table = LR_CONTROL_TABLE_JOB, .key = lr_bytes_of_id(&kit.lease.key)};
+    sweep.value = lr_bytes_of(text, lr_row_write_swept(7, text));
+    assert_int_equal(lr_control_request_make(&kit.store.control, &sweep), LR_ERR_NONE);
+    for (int i = 0; i < 100; i++) { /* 5 s, the watchers stand still */
+        kit.now_ns += 50 * MS;
+        lr_lease_turn(&kit.lease, kit.now_ns);
+        lr_control_turn(&kit.store.control, 0);
+        if (i == 40) assert_false(kit.lease.held);
+    }
+    assert_true(kit.lease.held);
+    assert_int_equal(kit.lost, 1);
+    finish();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_row),        cmocka_unit_test(test_life),       cmocka_unit_test(test_death),
         cmocka_unit_test(test_store_lost), cmocka_unit_test(test_store_away),
         cmocka_unit_test(test_rejoin),     cmocka_unit_test(test_duplicate),  cmocka_unit_test(test_order),
+        cmocka_unit_test(test_row_last),   cmocka_unit_test(test_taken_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
