@@ -72,9 +72,19 @@ static bool decode_string(decoder *d)
     return true;
 }
 
-static bool decode_blob(decoder *d)
+/* Whoever decodes has waited for what was on another node. */
+static lr_buffer *buffer_ref(decoder *d)
 {
     lr_buffer *b = (lr_buffer *)ref(d, lr_read_varint(&d->r), LR_OBJECT_BUFFER);
+    if (!b || !b->is_absent) return b;
+    b = lr_buffer_here(b);
+    if (!b) bad(d, "an object that lies on another node");
+    return b;
+}
+
+static bool decode_blob(decoder *d)
+{
+    lr_buffer *b = buffer_ref(d);
     uint64_t size = lr_read_varint(&d->r);
     if (!b || !d->r.ok || size > b->size_bytes) return bad(d, "a string beyond its buffer");
     lr_buffer_use(b);
@@ -139,7 +149,7 @@ static bool decode_tensor(decoder *d)
         view.shape[i] = (int64_t)n;
     }
     uint64_t offset = lr_read_varint(&d->r), size = element_bytes[view.dtype], end;
-    lr_buffer *b = (lr_buffer *)ref(d, lr_read_varint(&d->r), LR_OBJECT_BUFFER);
+    lr_buffer *b = buffer_ref(d);
     if (!b || __builtin_add_overflow(offset, (uint64_t)view.count, &end) || end > b->size_bytes / size)
         return bad(d, "a tensor beyond its buffer");
     lr_buffer_use(b);

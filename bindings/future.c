@@ -77,7 +77,7 @@ static int future_get(lua_State *L)
     lr_check_cancelled(S, L);
     lr_task *t = f->task;
     uint32_t index = f->index;
-    if (lr_task_ended(t)) return lr_take(S, L, t, index);
+    if (lr_task_ended(t) && !lr_task_has(t, LR_TASK_FAR)) return lr_take(S, L, t, index);
     lr_session_worker(S, L);
     return lr_wait_get(S, L, t, index, deadline_of(L, 2));
 }
@@ -107,7 +107,9 @@ static int future_take(lua_State *L)
     lr_state *S = lr_state_of(L);
     lr_future_ud *f = check(L, 1);
     if (!lr_task_ended(f->task)) return luaL_error(L, "the future is not ready");
-    return lr_take(S, L, f->task, f->index);
+    if (!lr_task_has(f->task, LR_TASK_FAR)) return lr_take(S, L, f->task, f->index);
+    lr_session_worker(S, L);
+    return lr_wait_get(S, L, f->task, f->index, LR_NEVER);
 }
 
 static int future_is_ready(lua_State *L)

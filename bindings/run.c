@@ -8,6 +8,7 @@
 #include "bindings/session.h"
 #include "bindings/worker_state.h"
 #include "runtime/extra.h"
+#include "runtime/far.h"
 
 #include <stdlib.h>
 
@@ -395,6 +396,42 @@ static void push_reason(lr_state *S, lua_State *L, lr_park_reason reason)
         lr_error_push(S, L, LR_ERR_TIMEOUT, "the result was not there in time");
 }
 
+/* What to wait for before the values of t can be taken: t itself, or what of it lies on another node; one count. NULL:
+ * nothing. */
+static lr_task *comes_first(lr_task *t)
+{
+    lr_task *arrival = t;
+    if (lr_task_ended(t) && !lr_task_has(t, LR_TASK_FAR)) return NULL;
+    if (lr_task_state_of(t) == LR_TASK_READY && lr_far_look(t, &arrival) != LR_FAR_COMING) {
+        if (arrival) lr_task_release(arrival);
+        return NULL;
+    }
+    if (lr_task_state_of(t) > LR_TASK_READY) return NULL;
+    if (arrival == t) lr_task_retain(t);
+    return arrival;
+}
+
+/* Parks s until first has ended, a count of which is taken over. */
+static void watch_got(lr_slot *s, lr_task *first)
+{
+    s->wait = LR_WAIT_GET;
+    s->got_first = first;
+    lr_park_watch(&s->park, &s->single, first);
+}
+
+/* Its values lie on another node: it waits on for those. */
+static bool waits_on(lr_state *S, lr_slot *s)
+{
+    lr_task *first = comes_first(s->got);
+    if (!first) return false;
+    lr_task_release(s->got_first);
+    lr_park_init(&s->park, S->worker, s->task, 1, s->park.deadline_ns);
+    watch_got(s, first);
+    lr_pool_park(S->worker, &s->park);
+    if (lr_park_armed(&s->park)) lr_pool_deliver(&s->park);
+    return true;
+}
+
 static int push_got(lr_state *S, lr_slot *s, lr_park_reason reason)
 {
     lua_State *co = s->co;
@@ -408,11 +445,12 @@ static int push_got(lr_state *S, lr_slot *s, lr_park_reason reason)
             lua_insert(co, before + 1);
         }
     } else {
-        lr_task_unwatch(t, &s->single.waiter);
+        lr_task_unwatch(s->got_first, &s->single.waiter);
         lua_pushlightuserdata(co, (void *)&lr_error_mark);
         push_reason(S, co, reason);
     }
     s->got = NULL;
+    lr_task_release(s->got_first);
     lr_task_release(t);
     return count < 0 ? 2 : count;
 }
@@ -440,6 +478,7 @@ static void resume(lr_worker *w, lr_park *p)
     lr_slot *outer = S->current;
     int count = 1;
     s->wait = LR_WAIT_NONE;
+    if (wait == LR_WAIT_GET && reason == LR_PARK_READY && waits_on(S, s)) return;
     S->current = s;
     if (wait == LR_WAIT_GET) {
         count = push_got(S, s, reason);
@@ -467,7 +506,7 @@ bool lr_may_park(lr_state *S, lua_State *L)
     return S->current && S->current->co == L && S->worker->has_loop && lua_isyieldable(L);
 }
 
-int lr_take_soft(lr_state *S, lua_State *L, lr_task *t, uint32_t index)
+static int take_values(lr_state *S, lua_State *L, lr_task *t, uint32_t index)
 {
     bool ready = lr_task_state_of(t) == LR_TASK_READY;
     if (ready && t->result.plain && index == LR_RESULT_ALL) return lr_plain_decode(L, &t->result);
@@ -492,6 +531,18 @@ int lr_take_soft(lr_state *S, lua_State *L, lr_task *t, uint32_t index)
     lua_replace(L, before + 1);
     lua_settop(L, before + 1);
     return 1;
+}
+
+int lr_take_soft(lr_state *S, lua_State *L, lr_task *t, uint32_t index)
+{
+    lr_task *lost = NULL;
+    if (lr_task_has(t, LR_TASK_FAR) && lr_task_state_of(t) == LR_TASK_READY && lr_far_look(t, &lost) == LR_FAR_LOST) {
+        int count = take_values(S, L, lost, index);
+        lr_task_release(lost);
+        return count;
+    }
+    if (lost) lr_task_release(lost);
+    return take_values(S, L, t, index);
 }
 
 int lr_take(lr_state *S, lua_State *L, lr_task *t, uint32_t index)
@@ -556,29 +607,40 @@ static int finish_blocked(lr_state *S, lua_State *L, lr_park_reason reason)
 
 int lr_wait_get(lr_state *S, lua_State *L, lr_task *t, uint32_t index, uint64_t deadline_ns)
 {
+    lr_task *first = comes_first(t);
+    if (!first) return lr_take(S, L, t, index);
     if (lr_may_park(S, L)) {
         lr_slot *s = S->current;
-        if (deadline_ns == LR_NEVER && !lr_task_has(s->task, LR_TASK_MACHINE) && lr_pool_run_own(S->worker, s->task, t))
+        if (deadline_ns == LR_NEVER && !lr_task_has(s->task, LR_TASK_MACHINE) &&
+            lr_pool_run_own(S->worker, s->task, t)) {
+            lr_task_release(first);
             return lr_take(S, L, t, index);
+        }
         lr_park_init(&s->park, S->worker, s->task, 1, deadline_ns);
         lr_task_retain(t);
         s->got = t;
         s->got_index = index;
-        s->wait = LR_WAIT_GET;
-        lr_park_watch(&s->park, &s->single, t);
+        watch_got(s, first);
         return lua_yield(L, 0);
     }
-    if (deadline_ns == LR_NEVER && lr_pool_run_here(S->worker, t)) return lr_take(S, L, t, index);
-    lr_park p;
-    lr_watch watch;
+    if (deadline_ns == LR_NEVER && first == t && lr_pool_run_here(S->worker, t)) {
+        lr_task_release(first);
+        return lr_take(S, L, t, index);
+    }
     check_stack(S, L);
-    lr_park_init(&p, S->worker, current_task(S), 1, deadline_ns);
-    lr_park_watch(&p, &watch, t);
-    lr_park_reason reason = block(S, &p, false);
-    if (reason == LR_PARK_READY) return lr_take(S, L, t, index);
-    lr_task_unwatch(t, &watch.waiter);
-    push_reason(S, L, reason);
-    return lua_error(L);
+    for (; first; first = comes_first(t)) {
+        lr_park p;
+        lr_watch watch;
+        lr_park_init(&p, S->worker, current_task(S), 1, deadline_ns);
+        lr_park_watch(&p, &watch, first);
+        lr_park_reason reason = block(S, &p, false);
+        if (reason != LR_PARK_READY) lr_task_unwatch(first, &watch.waiter);
+        lr_task_release(first);
+        if (reason == LR_PARK_READY) continue;
+        push_reason(S, L, reason);
+        return lua_error(L);
+    }
+    return lr_take(S, L, t, index);
 }
 
 static bool watch_all(lr_slot *s, lr_park *p, lr_task **tasks, size_t task_count)

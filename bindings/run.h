@@ -26,6 +26,7 @@ typedef struct lr_slot {
     lr_task *task; /* one count */
     lr_wait_kind wait;
     lr_task *got;  /* LR_WAIT_GET: one count */
+    lr_task *got_first; /* what is waited for: got, or an object of its result (runtime/far.h); one count */
     uint32_t got_index;
     int ref_value; /* LR_WAIT_VALUE */
     lr_watch single;

@@ -88,11 +88,10 @@ size_t lr_away_take(lr_pool *p, lr_task **out, size_t max)
     return count;
 }
 
-void lr_away_end(lr_pool *p, lr_task *t, lr_task_state state, lr_value *result, bool keeps_args)
+void lr_away_end(lr_pool *p, lr_task *t, lr_task_state state, lr_value *result)
 {
     lr_pool_end(t, state, result);
-    if (!keeps_args) lr_value_clear(&t->args);
-    body_over(p, t);
+    lr_away_over(p, t);
 }
 
 bool lr_away_return(lr_pool *p, lr_task *t, uint32_t attempt)

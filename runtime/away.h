@@ -23,8 +23,8 @@ size_t lr_away_count(lr_pool *p);
 size_t lr_away_take(lr_pool *p, lr_task **out, size_t max);
 /* Claims one that is in no queue. False: it was cancelled; the count is gone. */
 LR_MUST_USE bool lr_away_claim(lr_pool *p, lr_task *t);
-/* It ended there. Takes over *result and the count. keeps_args: somebody else clears its arguments. */
-void lr_away_end(lr_pool *p, lr_task *t, lr_task_state state, lr_value *result, bool keeps_args);
+/* It ended there. Takes over *result and the count. */
+void lr_away_end(lr_pool *p, lr_task *t, lr_task_state state, lr_value *result);
 /* It has ended here meanwhile. Takes over the count. */
 void lr_away_over(lr_pool *p, lr_task *t);
 /* It is queued here again, as that attempt. False: it was cancelled; the count is gone. True: the caller puts it where

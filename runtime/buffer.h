@@ -17,11 +17,26 @@ typedef struct lr_buffer {
     _Atomic bool sealed;
     bool in_arena;
     bool is_view; /* the data are another process's */
+    bool is_absent; /* it stands for one of another node: no data (runtime/far.h) */
     _Atomic uint32_t used_at; /* the store's time of its last use: what was used longest ago is spilled first */
     uint64_t size_bytes;
     void *data; /* 64-byte aligned */
     const char *site; /* a literal or interned name: who made it, for the largest holders */
 } lr_buffer;
+
+/* What stands for an object of another node (runtime/far.h): no data, until `here` has them. */
+typedef struct lr_absent {
+    lr_buffer base;             /* first */
+    _Atomic(lr_buffer *) here;  /* one count */
+    void (*free)(lr_buffer *b); /* with no reference left */
+} lr_absent;
+
+/* b, or what it stands for, held by b; NULL: that is not here. */
+static inline lr_buffer *lr_buffer_here(lr_buffer *b)
+{
+    if (!b->is_absent) return b;
+    return atomic_load_explicit(&((lr_absent *)(void *)b)->here, memory_order_acquire);
+}
 
 /* Uninitialised memory; one count is the caller's. message may be NULL. */
 lr_buffer *lr_buffer_new(uint64_t size_bytes, const char *site, char *message, size_t message_bytes);

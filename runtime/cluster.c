@@ -6,6 +6,7 @@
 #include "runtime/death.h"
 #include "runtime/exchange.h"
 #include "runtime/extra.h"
+#include "runtime/far.h"
 #include "runtime/inspection.h"
 #include "runtime/lineage.h"
 #include "runtime/lending.h"
@@ -36,7 +37,8 @@ typedef struct link_state {
     bool is_driver, is_broker, said_here;
     int pid;
     lr_task *returned_by; /* while a result is taken in: the task of this node that it is of, or */
-    lr_origin *origin;    /* where the futures in it come from */
+    lr_origin *origin;    /* where the futures and objects in it come from */
+    lr_id record;         /* what it is of */
 } link_state;
 
 /* A connection that the mesh has asked for, until it is up or over. */
@@ -226,17 +228,32 @@ static void take_left(void *user, lr_mesh_peer *to, size_t max)
     }
 }
 
-static void run_here(void *user, const lr_crossing *c)
+static void run_queued(lr_task *t)
 {
-    (void)user;
-    lr_task *t = c->task.runtime;
-    if (!still_wanted(t) || !lr_away_return(cluster.pool, t, c->task.attempt)) return;
     if (!lr_task_has(t, LR_TASK_MACHINE)) {
         lr_pool_inject(cluster.pool, t, 0);
         return;
     }
     t->extra->spec->affinity = LR_AFFINITY_NONE;
     cluster.config.submit(t);
+}
+
+static bool has_far_inputs(const lr_task *t)
+{
+    for (uint32_t i = 0; t->extra && i < t->extra->input_count; i++)
+        if (lr_far_any(&t->extra->inputs[i].input->result)) return true;
+    return false;
+}
+
+static void run_here(void *user, const lr_crossing *c)
+{
+    (void)user;
+    lr_task *t = c->task.runtime;
+    if (!still_wanted(t) || !lr_away_return(cluster.pool, t, c->task.attempt)) return;
+    if (has_far_inputs(t))
+        lr_far_bring(t);
+    else
+        run_queued(t);
 }
 
 static void fail(void *user, const lr_crossing *c, lr_err code, const char *why)
@@ -396,6 +413,13 @@ static lr_task *borrow(void *user, lr_id id)
     return NULL;
 }
 
+/* An object in a result stays where it is. */
+static lr_buffer *absent(void *user, const lr_reference *ref, uint32_t index)
+{
+    link_state *l = user;
+    return lr_far_new(ref, &l->lending, l->node, origin_of(l), l->record, index);
+}
+
 /* ---- what comes ------------------------------------------------------------------------------------- */
 
 /* NULL: it was refused. */
@@ -456,8 +480,9 @@ static void take_lent_result(link_state *l, lr_crossing *c, const lr_message *m,
     lr_value value;
     lr_stand_in *s = c->task.runtime;
     l->origin = s->origin;
-    bool whole = sound && lr_exchange_in(&l->exchange, m->result.value, &value, text, sizeof text);
+    bool whole = sound && lr_exchange_in_result(&l->exchange, m->result.value, &value, text, sizeof text);
     l->origin = NULL;
+    if (whole && lr_far_any(&value)) lr_task_set(s->t, LR_TASK_FAR);
     if (whole)
         lr_pool_end(s->t, (lr_task_state)m->result.state, &value);
     else
@@ -470,12 +495,14 @@ static void take_away_result(link_state *l, lr_crossing *c, const lr_message *m,
     lr_value value;
     lr_task *t = c->task.runtime;
     l->returned_by = lr_lineage_is_kept() ? t : NULL;
-    bool whole = sound && lr_exchange_in(&l->exchange, m->result.value, &value, text, sizeof text);
+    bool whole = sound && lr_exchange_in_result(&l->exchange, m->result.value, &value, text, sizeof text);
     lr_origin *o = l->origin;
     l->origin = NULL;
     l->returned_by = NULL;
+    if (whole && lr_far_any(&value)) lr_task_set(t, LR_TASK_FAR);
+    if (whole) lr_origin_keep(o, t);
     if (whole)
-        lr_away_end(cluster.pool, t, (lr_task_state)m->result.state, &value, lr_origin_keeps(o, t));
+        lr_away_end(cluster.pool, t, (lr_task_state)m->result.state, &value);
     else
         lr_away_fail(cluster.pool, t, LR_ERR_ERROR, "its result could not be taken in from the node that ran it");
     lr_origin_release(o);
@@ -486,12 +513,13 @@ static void drop_result(link_state *l, const lr_message *m)
 {
     char text[300];
     lr_value value;
-    if (lr_exchange_in(&l->exchange, m->result.value, &value, text, sizeof text)) lr_value_clear(&value);
+    if (lr_exchange_in_result(&l->exchange, m->result.value, &value, text, sizeof text)) lr_value_clear(&value);
 }
 
 static void take_result(link_state *l, const lr_message *m)
 {
     lr_crossing *c = lr_mesh_result(&cluster.mesh, l->peer, m->result.task, (uint32_t)m->result.attempt);
+    l->record = m->result.task;
     if (!c) {
         drop_result(l, m);
         return;
@@ -697,7 +725,7 @@ static void on_peer_up(void *user, lr_peer *peer, const lr_identity *identity)
     }
     lr_channel_init(&l->link, peer);
     l->node = identity->node;
-    l->exchange = (lr_exchange){&l->link, cluster.config.node, lend, borrow, l, &l->lending};
+    l->exchange = (lr_exchange){&l->link, cluster.config.node, lend, borrow, absent, l, &l->lending};
     l->is_driver = is_driver(peer);
     lr_peer_set_user(peer, l);
     cluster.links[cluster.link_count++] = l;
@@ -918,6 +946,7 @@ void lr_cluster_turn(const lr_resources *free)
     uint64_t now_ns = lr_clock_ns();
     lr_mesh_now(&cluster.mesh, now_ns);
     lr_transport_turn(cluster.transport);
+    lr_far_turn();
     lr_lending_turn();
     lr_lineage_turn();
     tell_ended();
@@ -943,10 +972,11 @@ uint64_t lr_cluster_deadline(void)
 {
     if (!cluster.transport) return LR_NEVER;
     uint64_t deadline = lr_transport_deadline(cluster.transport), mesh = lr_mesh_deadline(&cluster.mesh);
-    uint64_t lending = lr_lending_deadline(), deaths = lr_deaths_deadline();
+    uint64_t lending = lr_lending_deadline(), deaths = lr_deaths_deadline(), lineage = lr_lineage_deadline();
     if (mesh < deadline) deadline = mesh;
     if (deaths < deadline) deadline = deaths;
     if (lending < deadline) deadline = lending;
+    if (lineage < deadline) deadline = lineage;
     if (cluster.give_waits && cluster.give_ns < deadline) deadline = cluster.give_ns;
     bool missing = cluster.config.starts && cluster.mesh.peers.count <= cluster.config.expected;
     if (missing && cluster.look_ns < deadline) deadline = cluster.look_ns;
@@ -973,6 +1003,7 @@ void lr_cluster_place(lr_task *t)
     lr_place_ask ask = {.affinity = t->extra->spec->affinity, .node = t->extra->spec->node};
     lr_mesh_task task = leaving(t);
     atomic_fetch_add(&cluster.busy, 1); /* until the turn counts */
+    if (ask.affinity == LR_AFFINITY_NONE) ask.near_bytes = lr_far_nearest(t, &ask.near);
     lr_extra_need(t->extra->options, cluster.config.names, need, sizeof need);
     if (lr_resources_parse(need, &cluster.mesh.names, &ask.need, error, sizeof error)) {
         lr_mesh_place(&cluster.mesh, &task, &ask);
@@ -980,6 +1011,34 @@ void lr_cluster_place(lr_task *t)
     }
     lr_crossing c = {.kind = LR_CROSSING_SEEKING, .task = task};
     fail(NULL, &c, LR_ERR_INFEASIBLE, error);
+}
+
+/* A task whose inputs lie on another node, most of them on that one. One that must leave this node anyway goes the
+ * usual way; what is another node's stays here. */
+static bool place_near(lr_task *t, lr_id node, uint64_t bytes)
+{
+    lr_place_ask ask = {.near = node, .near_bytes = bytes, .need.amount[LR_RESOURCE_CPU] = LR_AMOUNT_ONE};
+    if (!cluster.started || lr_task_has(t, LR_TASK_GUEST)) return false;
+    if (lr_task_has(t, LR_TASK_MACHINE)) {
+        bool goes = lr_cluster_wants(t);
+        if (goes) lr_pool_inputs_here(t); /* what moves its inputs is the node that it goes to */
+        return goes;
+    }
+    if (!lr_task_enqueue(t)) {
+        lr_task_release(t); /* cancelled meanwhile */
+        return true;
+    }
+    lr_mesh_task task = leaving(t);
+    atomic_fetch_add(&cluster.busy, 1); /* until the turn counts */
+    lr_mesh_place(&cluster.mesh, &task, &ask);
+    return true;
+}
+
+static lr_lending *lending_of(lr_id node)
+{
+    for (unsigned i = 0; i < cluster.link_count; i++)
+        if (cluster.links[i]->peer && lr_id_equal(cluster.links[i]->node, node)) return &cluster.links[i]->lending;
+    return NULL;
 }
 
 /* ---- what all are told ------------------------------------------------------------------------------ */
@@ -1026,7 +1085,7 @@ static void work_is_wanted(void)
 
 bool lr_cluster_is_open(void) { return atomic_load(&cluster.open); }
 bool lr_cluster_serves(void) { return lr_cluster_is_open() && cluster.config.serves; }
-bool lr_cluster_rests(void) { return atomic_load(&cluster.busy) == 0; }
+bool lr_cluster_rests(void) { return atomic_load(&cluster.busy) == 0 && lr_far_rests(); }
 
 bool lr_cluster_fetch_module(const char *name, struct lr_module_source *out, char why[160])
 {
@@ -1138,6 +1197,8 @@ void lr_cluster_start(void)
 {
     cluster.started = true;
     lr_lineage_open(cluster.pool, cluster.config.job, cluster.config.names, cluster.config.ring);
+    lr_far_open(cluster.pool, &(lr_far_hooks){cluster.config.ring, lending_of, place_near, run_queued});
+    cluster.pool->inputs_far = lr_far_bring;
     cluster.pool->work_is_wanted = work_is_wanted;
     cluster.pool->work_is_left = work_is_left;
     atomic_store(&cluster.idle, true);
@@ -1157,6 +1218,7 @@ void lr_cluster_close(void)
     if (!cluster.transport) return;
     lr_lending_close();
     cluster.closing = true;
+    lr_far_close();
     lr_lineage_close();
     lr_deaths_close();
     lr_mesh_fini(&cluster.mesh);

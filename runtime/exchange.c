@@ -92,12 +92,28 @@ static lr_fn *find(void *exchange, lr_id id)
     return NULL;
 }
 
-bool lr_exchange_in(lr_exchange *x, lr_bytes bytes, lr_value *v, char *text, size_t text_bytes)
+static lr_buffer *absent(void *exchange, const lr_reference *ref, uint32_t index)
 {
-    lr_import_from from = {borrow, find, x};
+    lr_exchange *x = exchange;
+    return x->absent(x->user, ref, index);
+}
+
+static bool take_in(lr_exchange *x, lr_bytes bytes, lr_value *v, bool is_result, char *text, size_t text_bytes)
+{
+    lr_import_from from = {borrow, find, is_result ? absent : NULL, x};
     lr_reader r = lr_reader_of(bytes.at, bytes.size_bytes);
     *v = (lr_value){0};
     return lr_import(&r, v, &from, text, text_bytes);
+}
+
+bool lr_exchange_in(lr_exchange *x, lr_bytes bytes, lr_value *v, char *text, size_t text_bytes)
+{
+    return take_in(x, bytes, v, false, text, text_bytes);
+}
+
+bool lr_exchange_in_result(lr_exchange *x, lr_bytes bytes, lr_value *v, char *text, size_t text_bytes)
+{
+    return take_in(x, bytes, v, true, text, text_bytes);
 }
 
 /* The library of a kernel: the sender's own file, or what it has shipped, now or before. NULL: x->why. */

@@ -17,6 +17,8 @@ typedef struct lr_exchange {
     lr_id self;                                    /* this node */
     void (*lend)(void *user, struct lr_task *t);   /* a future of it goes out */
     struct lr_task *(*borrow)(void *user, lr_id id); /* one has come: one count, the caller's; NULL: no memory */
+    /* a result names an object that is not here: what stands for it, one count; NULL: it fails */
+    lr_buffer *(*absent)(void *user, const lr_reference *ref, uint32_t index);
     void *user;
     lr_lending *lending;                             /* how large buffers go */
     char why[300];    /* why the last function that could not be made could not */
@@ -33,6 +35,8 @@ lr_id lr_exchange_know(lr_exchange *x, lr_fn *fn);
 lr_bytes lr_exchange_out(lr_exchange *x, lr_builder *b, const lr_value *v);
 /* *v (empty before) from bytes. False: text says why. */
 LR_MUST_USE bool lr_exchange_in(lr_exchange *x, lr_bytes bytes, lr_value *v, char *text, size_t text_bytes);
+/* The same for a result: its objects may be absent. */
+LR_MUST_USE bool lr_exchange_in_result(lr_exchange *x, lr_bytes bytes, lr_value *v, char *text, size_t text_bytes);
 /* A FUNCTION came. Where it cannot be made (a kernel's library cannot be opened here) its tasks are refused: why. */
 void lr_exchange_take_function(lr_exchange *x, const lr_message *m);
 /* What has come under that id, whole; not counted. NULL: none has. */

@@ -18,6 +18,7 @@ static void export_object(lr_builder *b, const lr_reference *o)
     lr_builder_bytes(b, &o->id, sizeof o->id);
     lr_builder_varint(b, o->size_bytes);
     export_bytes(b, o->site, o->site_bytes);
+    lr_builder_bytes(b, &o->holder, sizeof o->holder);
     lr_builder_varint(b, o->place.pid);
     if (o->place.pid == 0) return;
     lr_builder_varint(b, o->place.fd);
@@ -30,13 +31,16 @@ static void export_object(lr_builder *b, const lr_reference *o)
 static void export_buffer(lr_builder *b, lr_buffer *buffer, const lr_export_to *to)
 {
     lr_reference object;
-    if (to->offer && lr_shared_is_object(buffer) && to->offer(to->user, buffer, &object)) {
+    lr_buffer *here = lr_buffer_here(buffer);
+    if (here) buffer = here;
+    if (to->offer && (buffer->is_absent || lr_shared_is_object(buffer)) && to->offer(to->user, buffer, &object)) {
         lr_builder_u8(b, OBJECT);
         export_object(b, &object);
         return;
     }
+    b->failed |= buffer->is_absent; /* no memory to name it */
     lr_builder_u8(b, LR_OBJECT_BUFFER);
-    export_bytes(b, buffer->data, (size_t)buffer->size_bytes);
+    if (!buffer->is_absent) export_bytes(b, buffer->data, (size_t)buffer->size_bytes);
 }
 
 static void export_ref(lr_builder *b, lr_object *o, const lr_export_to *to)
@@ -105,6 +109,7 @@ static bool read_object(lr_reader *r, lr_reference *o)
     uint64_t site_bytes = lr_read_varint(r);
     o->site = (const char *)lr_read_bytes(r, site_bytes);
     o->site_bytes = o->site ? (size_t)site_bytes : 0;
+    o->holder = read_id(r);
     o->place.pid = lr_read_varint(r);
     if (o->place.pid == 0) return r->ok;
     o->place.fd = lr_read_varint(r);
@@ -115,14 +120,16 @@ static bool read_object(lr_reader *r, lr_reference *o)
     return r->ok;
 }
 
-/* It was brought before, and is held. */
-static lr_object *import_object(lr_reader *r, char *text, size_t text_bytes)
+/* It was brought before, and is held; or it stays where it is. */
+static lr_object *import_object(lr_reader *r, const lr_import_from *from, uint32_t index, char *text, size_t text_bytes)
 {
     lr_reference o;
     if (!read_object(r, &o)) return NULL;
     lr_buffer *b = lr_shared_find(o.id);
     if (b && b->size_bytes == o.size_bytes) return &b->base;
     if (b) lr_buffer_release(b);
+    b = from->absent && o.size_bytes > 0 ? from->absent(from->user, &o, index) : NULL;
+    if (b) return &b->base;
     lr_shared_why(o.id, text, text_bytes);
     return NULL;
 }
@@ -154,11 +161,11 @@ size_t lr_export_objects(lr_reader r, lr_reference *out, size_t max)
 }
 
 /* One count, the caller's; NULL: malformed, or no room. */
-static lr_object *import_ref(lr_reader *r, const lr_import_from *from, char *text, size_t text_bytes)
+static lr_object *import_ref(lr_reader *r, const lr_import_from *from, uint32_t index, char *text, size_t text_bytes)
 {
     uint8_t kind = lr_read_u8(r);
     if (kind == LR_OBJECT_BUFFER) return import_buffer(r, text, text_bytes);
-    if (kind == OBJECT) return import_object(r, text, text_bytes);
+    if (kind == OBJECT) return import_object(r, from, index, text, text_bytes);
     if (kind == LR_OBJECT_CODE) return import_code(r);
     const uint8_t *at = lr_read_bytes(r, sizeof(lr_id));
     lr_id id;
@@ -182,7 +189,7 @@ bool lr_import(lr_reader *r, lr_value *v, const lr_import_from *from, char *text
     lr_builder_bytes(&b, bytes, (size_t)size);
     bool done = r->ok;
     for (uint64_t i = 0; done && i < count; i++) {
-        lr_object *o = import_ref(r, from, text, text_bytes);
+        lr_object *o = import_ref(r, from, (uint32_t)i, text, text_bytes);
         /* where two in a row are the same object the builder would give them one index: the message has two */
         uint32_t index = o ? lr_builder_ref(&b, o) : 0;
         done = o && index == i;

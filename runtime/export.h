@@ -7,10 +7,10 @@
  *     BUFFER  u8 2 · varint size · bytes
  *     CODE    u8 3 · varint size · bytes
  *     FN      u8 4 · 16 bytes id       a remote function that was sent before (FUNCTION)
- *     OBJECT  u8 5 · 16 bytes id · varint size · varint length, site · varint pid, and where it is not 0
- *             varint fd · 16 bytes segment · varint span, offset, serial      a buffer by reference (runtime/shared.h)
- * Small buffers travel with the message that names them; large ones are brought before it is imported
- * (runtime/lending.h): a value is whole when it is imported.
+ *     OBJECT  u8 5 · 16 bytes id · varint size · varint length, site · 16 bytes holder · varint pid, and where it is
+ *             not 0 varint fd · 16 bytes segment · varint span, offset, serial     a buffer by reference (shared.h)
+ * Small buffers travel with the message that names them; large ones of arguments and functions are brought before it
+ * is imported (runtime/lending.h), those of results stay where they are until they are needed (absent, runtime/far.h).
  *
  * The importer believes nothing: sizes, counts and kinds are checked, and the message itself is checked by whoever
  * decodes it. Owns: nothing. Thread: the node thread. Blocks: never. */
@@ -37,6 +37,8 @@ void lr_export(lr_builder *b, const lr_value *v, const lr_export_to *to);
 typedef struct lr_import_from {
     struct lr_task *(*borrow)(void *user, lr_id id); /* one count, the caller's; NULL: no memory */
     lr_fn *(*find)(void *user, lr_id id);            /* not counted; NULL: it was never sent */
+    /* an object that is not here, the index-th reference: what stands for it, one count. NULL, as hook too: it fails */
+    lr_buffer *(*absent)(void *user, const lr_reference *ref, uint32_t index);
     void *user;
 } lr_import_from;
 

@@ -273,13 +273,20 @@ static int malformed(call *c, int position)
     return record(c, LR_ERR_KERNEL_ERROR, "argument %d: its bytes are malformed", position);
 }
 
+/* NULL: malformed, or on another node: whoever begins a kernel has waited for its inputs. */
+static lr_buffer *buffer_ref(const argument *a, uint64_t ref)
+{
+    lr_object *o = referred(a, ref, LR_OBJECT_BUFFER);
+    lr_buffer *b = o ? LR_CONTAINER(o, lr_buffer, base) : NULL;
+    return b ? lr_buffer_here(b) : NULL;
+}
+
 /* A long string: its bytes lie in a buffer. */
 static int blob(call *c, int position, const argument *a, lr_reader *r, const char **bytes,
                 size_t *length_bytes)
 {
     uint64_t ref = lr_read_varint(r), length = lr_read_varint(r);
-    lr_object *o = r->ok ? referred(a, ref, LR_OBJECT_BUFFER) : NULL;
-    lr_buffer *b = o ? LR_CONTAINER(o, lr_buffer, base) : NULL;
+    lr_buffer *b = r->ok ? buffer_ref(a, ref) : NULL;
     if (!b || length > b->size_bytes) return malformed(c, position);
     *bytes = b->data;
     *length_bytes = length;
@@ -329,9 +336,8 @@ static bool read_tensor(const argument *a, lr_tensor *out)
     out->rank = rank;
     if (!read_shape(&r, out)) return false;
     uint64_t offset = lr_read_varint(&r), ref = lr_read_varint(&r);
-    lr_object *o = r.ok ? referred(a, ref, LR_OBJECT_BUFFER) : NULL;
-    if (!o) return false;
-    lr_buffer *b = LR_CONTAINER(o, lr_buffer, base);
+    lr_buffer *b = r.ok ? buffer_ref(a, ref) : NULL;
+    if (!b) return false;
     uint64_t room = b->size_bytes / dtype_bytes[dtype];
     if (offset > room || (uint64_t)out->count > room - offset) return false;
     lr_buffer_use(b);

@@ -1,4 +1,4 @@
-/* runtime/large.h - the records behind buffers over the threshold, as store.c, shared.c and spill.c see them.
+/* runtime/large.h - the records behind buffers over the threshold, as store.c, shared.c, spill.c and far.c see them.
  *
  * Nobody else includes it. Owns: nothing. Thread: each field says under which lock. Blocks: never. */
 #ifndef RUNTIME_LARGE_H

@@ -3,6 +3,7 @@
 #include "runtime/allocator.h"
 #include "runtime/clock.h"
 #include "runtime/export.h"
+#include "runtime/far.h"
 #include "runtime/spill.h"
 #include "runtime/store.h"
 
@@ -50,6 +51,7 @@ typedef struct pull {
     lr_transfer transfer;
     uint64_t next_offset; /* what lies before was asked for */
     uint64_t asked;       /* chunks to come */
+    bool awaits;          /* they will come later, and do not count meanwhile */
     uint64_t give_up_ns;
 } pull;
 
@@ -59,6 +61,15 @@ typedef struct lr_sending {
     lr_id id;
     uint64_t offset, end;
 } lr_sending;
+
+/* A FETCH of an object that is absent here, too. */
+typedef struct owing {
+    struct owing *next;
+    lr_lending *x;
+    lr_buffer *absent; /* one count */
+    lr_id id;
+    uint64_t offset, size;
+} owing;
 
 /* A chunk that the transport has. */
 typedef struct lr_flight {
@@ -72,6 +83,7 @@ static struct {
     lr_id host;
     lr_lending *first;
     pull *pulls;
+    owing *owed;
     uint64_t room_ns, sweep_ns, sweep_every_ns, told_ns;
     _Atomic bool tell;
     /* the thread that makes room */
@@ -94,7 +106,11 @@ static lent *lent_of(const lr_lending *x, lr_id id) { return x->lent.slots ? lr_
 
 bool lr_lending_offer(lr_lending *x, lr_buffer *b, lr_reference *out)
 {
-    if (!lr_buffer_is_sealed(b) || !lr_shared_show(b, out)) return false;
+    if (!lr_buffer_is_sealed(b)) return false;
+    if (b->is_absent)
+        lr_far_show(b, out);
+    else if (!lr_shared_show(b, out))
+        return false;
     if (!x->same_host) out->place = (lr_place){0};
     lent *l = lent_of(x, out->id);
     if (l) {
@@ -205,25 +221,79 @@ static void pump(lr_lending *x)
     }
 }
 
-static void take_fetch(lr_lending *x, const lr_message *m)
+/* These bytes of b, a count of which is taken over; NULL: it is not here. */
+static void send_bytes(lr_lending *x, lr_id id, lr_buffer *b, uint64_t offset, uint64_t wanted)
 {
-    lent *l = lent_of(x, m->fetch.object);
-    uint64_t offset = m->fetch.offset, size = l ? l->b->size_bytes : 0, wanted = m->fetch.size;
-    bool sound = l && offset % LR_CHUNK_BYTES == 0 && offset < size && wanted <= size - offset &&
+    uint64_t size = b ? b->size_bytes : 0;
+    bool sound = offset % LR_CHUNK_BYTES == 0 && offset < size && wanted <= size - offset &&
                  atomic_load(&ex.sendings) < SENDINGS_MAX;
     lr_sending *s = sound ? calloc(1, sizeof *s) : NULL;
     if (!s) {
-        lr_message gone = {.kind = LR_MESSAGE_GONE, .gone.object = m->fetch.object};
+        lr_message gone = {.kind = LR_MESSAGE_GONE, .gone.object = id};
         (void)lr_channel_send(x->link, &gone);
+        if (b) lr_buffer_release(b);
         return;
     }
-    lr_object_retain(&l->b->base);
-    lr_buffer_use(l->b);
-    *s = (lr_sending){.b = l->b, .id = l->id, .offset = offset, .end = wanted ? offset + wanted : size};
+    lr_buffer_use(b);
+    *s = (lr_sending){.b = b, .id = id, .offset = offset, .end = wanted ? offset + wanted : size};
     *(x->sending ? &x->sending_last->next : &x->sending) = s;
     x->sending_last = s;
     add(&ex.sendings, 1);
     pump(x);
+}
+
+/* It is absent here, too: brought, then sent. */
+static void owe(lr_lending *x, const lr_message *m, lr_buffer *absent)
+{
+    owing *o = calloc(1, sizeof *o);
+    if (!o) {
+        send_bytes(x, m->fetch.object, NULL, 0, 0);
+        return;
+    }
+    lr_object_retain(&absent->base);
+    *o = (owing){ex.owed, x, absent, m->fetch.object, m->fetch.offset, m->fetch.size};
+    ex.owed = o;
+    lr_message later = {.kind = LR_MESSAGE_AWAIT, .await.object = o->id};
+    (void)lr_channel_send(x->link, &later);
+    lr_far_want(absent);
+}
+
+void lr_lending_arrived(lr_buffer *absent, bool is_here)
+{
+    owing **at = &ex.owed, *due = NULL, *o;
+    while ((o = *at)) {
+        if (o->absent != absent) {
+            at = &o->next;
+            continue;
+        }
+        *at = o->next;
+        o->next = due;
+        due = o;
+    }
+    for (; (o = due);) {
+        due = o->next;
+        lr_buffer *b = is_here && o->x ? lr_buffer_here(absent) : NULL;
+        if (b) lr_object_retain(&b->base);
+        if (o->x) send_bytes(o->x, o->id, b, o->offset, o->size);
+        lr_buffer_release(o->absent);
+        free(o);
+    }
+}
+
+/* Also of an object that was lent to somebody else, who has passed it on. */
+static void take_fetch(lr_lending *x, const lr_message *m)
+{
+    const lent *l = lent_of(x, m->fetch.object);
+    lr_buffer *b = l ? l->b : NULL, *here = b ? lr_buffer_here(b) : NULL;
+    if (b && !here) {
+        owe(x, m, b);
+        return;
+    }
+    if (here)
+        lr_object_retain(&here->base);
+    else
+        here = lr_shared_find(m->fetch.object);
+    send_bytes(x, m->fetch.object, here, m->fetch.offset, m->fetch.size);
 }
 
 /* ---- messages that wait -------------------------------------------------------------------------------------- */
@@ -251,15 +321,24 @@ static bool must_wait(const lr_lending *x, lr_id task, const lr_parked *end)
     return false;
 }
 
+static void say_borrowed(lr_lending *x, const lr_id *ids, size_t count)
+{
+    lr_message m = {.kind = LR_MESSAGE_BORROWED};
+    m.borrowed.objects = lr_bytes_of((const char *)ids, count * sizeof *ids);
+    if (count > 0) (void)lr_channel_send(x->link, &m);
+}
+
+void lr_lending_acknowledge(lr_lending *x, lr_id object) { say_borrowed(x, &object, 1); }
+
+/* Those of a RESULT that are not here stay lent: they are absent. */
 static void acknowledge(lr_lending *x, const lr_parked *p)
 {
     lr_id few[16], *ids = p->object_count <= LR_COUNT(few) ? few : malloc(p->object_count * sizeof *ids);
+    size_t count = 0;
     if (!ids) return; /* they are held until the connection ends */
     for (size_t i = 0; i < p->object_count; i++)
-        ids[i] = p->objects[i].id;
-    lr_message m = {.kind = LR_MESSAGE_BORROWED};
-    m.borrowed.objects = lr_bytes_of((const char *)ids, p->object_count * sizeof *ids);
-    (void)lr_channel_send(x->link, &m);
+        if (p->objects[i].b || p->kind != LR_MESSAGE_RESULT) ids[count++] = p->objects[i].id;
+    say_borrowed(x, ids, count);
     if (ids != few) free(ids);
 }
 
@@ -273,6 +352,8 @@ static void parked_free(lr_parked *p)
 
 static void deliver(lr_lending *x, lr_parked *p, const lr_message *m)
 {
+    for (size_t i = 0; i < p->object_count && p->kind == LR_MESSAGE_RESULT; i++)
+        if (!p->objects[i].b) p->objects[i].b = lr_shared_find(p->objects[i].id); /* it has come meanwhile */
     x->deliver(x->user, m);
     if (p->object_count > 0) acknowledge(x, p);
     parked_free(p);
@@ -299,7 +380,6 @@ static void deliver_ready(lr_lending *x)
 
 static bool park(lr_lending *x, lr_parked *p, const lr_message *m)
 {
-    p->kind = (uint16_t)m->kind;
     p->size_bytes = lr_message_size(m);
     p->bytes = malloc(p->size_bytes + 1);
     if (!p->bytes) return false;
@@ -337,6 +417,7 @@ static void fetch(pull *p, uint64_t offset, uint64_t size)
 /* The next few chunks; false: all were asked for. */
 static bool ask_more(pull *p)
 {
+    if (p->awaits) return false;
     uint64_t at = p->to ? lr_transfer_missing(&p->transfer, p->next_offset) : p->ref.size_bytes;
     if (at >= p->ref.size_bytes) return false;
     uint64_t left = p->ref.size_bytes - at, size = left < STEP * LR_CHUNK_BYTES ? left : STEP * LR_CHUNK_BYTES;
@@ -379,6 +460,7 @@ static void pull_end(pull *p, lr_buffer *b)
     if (p->from) p->from->asked -= p->asked;
     take_off(&ex.pull_count);
     if (!ex.closed) tell_waiting(p->ref.id, b);
+    if (!ex.closed) lr_far_came(p->ref.id, b);
     if (p->to) {
         lr_transfer_fini(&p->transfer);
         lr_buffer_release(p->to);
@@ -468,10 +550,26 @@ static bool pull_new(lr_lending *x, const lr_reference *ref)
     return true;
 }
 
+bool lr_lending_ask(lr_lending *x, const lr_reference *ref)
+{
+    ex.room_ns = 0;
+    return pull_of(ref->id) || pull_new(x, ref);
+}
+
 static void take_gone(lr_lending *x, lr_id id)
 {
     pull *p = pull_of(id);
     if (p && p->from == x) pull_fail(p, "its node does not have it any more");
+}
+
+static void take_await(lr_lending *x, lr_id id)
+{
+    pull *p = pull_of(id);
+    if (!p || p->from != x) return;
+    p->awaits = true;
+    x->asked -= p->asked;
+    p->asked = 0;
+    refill(x);
 }
 
 static void take_chunk(lr_lending *x, const lr_message *m)
@@ -494,8 +592,8 @@ void lr_lending_data(lr_lending *x, const void *bytes, size_t size_bytes)
     x->announced = false;
     if (!p || !p->to || p->from != x || x->chunk.size != size_bytes) return; /* nobody waits for it any more */
     add(&ex.bytes_in, size_bytes);
-    p->asked -= p->asked > 0;
-    x->asked -= x->asked > 0;
+    p->awaits = false;
+    if (p->asked > 0) p->asked--, x->asked--;
     switch (lr_transfer_take(&p->transfer, x->chunk.offset, x->chunk.check, bytes, size_bytes, write_chunk, p->to)) {
     case LR_TRANSFER_TAKEN:
     case LR_TRANSFER_KNOWN: break;
@@ -536,6 +634,7 @@ static bool take_own(lr_lending *x, const lr_message *m)
     case LR_MESSAGE_FETCH: take_fetch(x, m); return true;
     case LR_MESSAGE_CHUNK: take_chunk(x, m); return true;
     case LR_MESSAGE_GONE: take_gone(x, m->gone.object); return true;
+    case LR_MESSAGE_AWAIT: take_await(x, m->await.object); return true;
     case LR_MESSAGE_RECLAIM:
         if (ex.collect) ex.collect();
         return true;
@@ -544,16 +643,17 @@ static bool take_own(lr_lending *x, const lr_message *m)
 }
 
 /* The record of a message with its objects; NULL: no memory. */
-static lr_parked *parked_new(lr_lending *x, lr_bytes value, size_t count, lr_reference *refs)
+static lr_parked *parked_new(lr_lending *x, uint16_t kind, lr_bytes value, size_t count, lr_reference *refs)
 {
     lr_parked *p = calloc(1, sizeof *p + count * sizeof p->objects[0]);
     if (!p) return NULL;
+    p->kind = kind;
     p->object_count = count;
     lr_export_objects(lr_reader_of(value.at, value.size_bytes), refs, count);
     for (size_t i = 0; i < count; i++) {
         p->objects[i].id = refs[i].id;
         p->objects[i].b = refs[i].size_bytes > 0 ? bring(x, &refs[i]) : NULL;
-        p->missing += !p->objects[i].b && refs[i].size_bytes > 0;
+        p->missing += !p->objects[i].b && refs[i].size_bytes > 0 && kind != LR_MESSAGE_RESULT;
     }
     return p;
 }
@@ -562,7 +662,7 @@ static lr_parked *parked_new(lr_lending *x, lr_bytes value, size_t count, lr_ref
 static void want_missing(lr_lending *x, lr_parked *p, const lr_reference *refs, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (p->objects[i].b || refs[i].size_bytes == 0 || pull_of(refs[i].id)) continue;
+        if (p->missing == 0 || p->objects[i].b || refs[i].size_bytes == 0 || pull_of(refs[i].id)) continue;
         if (!pull_new(x, &refs[i])) p->missing--; /* no memory: it is delivered without, and says so */
     }
     ex.room_ns = 0;
@@ -580,7 +680,7 @@ void lr_lending_take(lr_lending *x, const lr_message *m)
         return;
     }
     lr_reference *refs = malloc((count + 1) * sizeof *refs);
-    lr_parked *p = refs ? parked_new(x, value, count, refs) : NULL;
+    lr_parked *p = refs ? parked_new(x, (uint16_t)m->kind, value, count, refs) : NULL;
     if (!p) {
         free(refs);
         return; /* no memory: as if it had not come; its sender's end tells */
@@ -678,6 +778,7 @@ static void pulls_go_on(const lr_lending *x)
         if (p->from != x) continue;
         p->from = ex.closed ? NULL : ex.first;
         p->asked = p->next_offset = 0;
+        p->awaits = false;
         while (p->from && !waits_for(p->from, p->ref.id))
             p->from = p->from->next;
         if (!p->from)
@@ -699,6 +800,9 @@ void lr_lending_fini(lr_lending *x)
         take_off(&ex.parked);
         parked_free(p);
     }
+    for (owing *o = ex.owed; o; o = o->next)
+        if (o->x == x) o->x = NULL;
+    lr_far_peer_gone(x);
     pulls_go_on(x);
     while (x->sending)
         sending_end(x);

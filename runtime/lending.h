@@ -1,7 +1,7 @@
 /* runtime/lending.h - objects on their way between this node and one other: lent, mapped, asked for in chunks.
  *
  * Every message that comes from the peer goes through take. What is of this file's own kinds (HOST, BORROWED, FETCH,
- * CHUNK, GONE, RECLAIM) ends here. A message whose value refers to objects is delivered once all of them are there:
+ * CHUNK, GONE, AWAIT, RECLAIM) ends here. A message whose value refers to objects is delivered once all are there:
  * mapped from the sender's host, found by id, or brought in chunks; until then it waits (parked), and so do those that
  * must not overtake it: messages of the same task, and all that follows a function. All others pass it.
  *
@@ -13,6 +13,8 @@
  * next peer that has named the object. Chunks are asked for a few at a time, of several objects in turns: a receiver
  * that is slow is not flooded. No more than LR_LENDING_FLIGHT chunks lie before a small message at the sender.
  * An object that cannot be brought makes its messages be delivered all the same: lr_import then fails with the reason.
+ * RESULTs wait for nothing: what is neither found nor mapped stays absent (runtime/far.h), which asks for it when it is
+ * needed, and says BORROWED when it has come or is not wanted any more.
  *
  * Owns: what is lent (a count each), parked messages, transfers. Thread: the node thread. Blocks: never; a thread of
  * its own makes room where an object to come finds none. */
@@ -59,6 +61,12 @@ void lr_lending_init(lr_lending *x, lr_channel *link, void (*deliver)(void *user
 void lr_lending_fini(lr_lending *x);
 /* For lr_export_to: b goes out in a message to the peer. False: it cannot be named; it goes as bytes. */
 bool lr_lending_offer(lr_lending *x, lr_buffer *b, lr_reference *out);
+/* Brings the object from that peer; lr_far_came tells the end. False: no memory. */
+LR_MUST_USE bool lr_lending_ask(lr_lending *x, const lr_reference *ref);
+/* The absent object that a RESULT named need not be held any more. */
+void lr_lending_acknowledge(lr_lending *x, lr_id object);
+/* What is absent here came, or never will: whoever has asked for it is sent it, or told so. */
+void lr_lending_arrived(lr_buffer *absent, bool is_here);
 /* A message came: delivered now, later, or ours. */
 void lr_lending_take(lr_lending *x, const lr_message *m);
 /* A record of the kind LR_LENDING_DATA came. */

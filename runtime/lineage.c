@@ -1,23 +1,42 @@
 #include "runtime/lineage.h"
 
 #include "runtime/allocator.h"
+#include "runtime/clock.h"
 #include "runtime/exchange.h"
 #include "runtime/extra.h"
+#include "runtime/far.h"
 #include "sched/map.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define RETRIES 3 /* of a task without options */
+#define DEPTH_MAX 4096u         /* tasks that would run again one after the other */
+#define WEIGHT_MAX (256u << 20) /* bytes of objects here that are kept only for them */
+#define LOOK_NS 20000000u       /* when to look for values to let go of, doubled up to */
+#define LOOK_MAX_NS 1280000000u
 
 struct lr_origin {
-    unsigned count; /* stand-ins, orphans among them, and followers; 1 for whoever takes the result in */
-    bool keeps;     /* t's arguments are this one's to clear */
+    unsigned count; /* stand-ins, orphans among them, absent objects, followers; 1 for whoever takes the result in */
+    bool keeps;     /* t is a record of this one's own, never submitted: what to run again */
     bool waits;     /* in the list of those to be run again */
-    lr_task *t;     /* one count */
+    lr_task *t;     /* one count; until it keeps the task itself, afterwards not: its result may name this origin */
+    uint32_t depth;  /* of the chain of origins that its arguments are made by */
+    uint64_t weight; /* bytes of objects here that the chain keeps */
+    lr_link link;    /* in kept */
     lr_map orphans; /* task -> lr_stand_in */
+    struct remake *remakes;
     unsigned followers;
     lr_origin *next;
 };
+
+/* An absent object that is made again. */
+typedef struct remake {
+    struct remake *next;
+    lr_id record;
+    lr_buffer *absent; /* wanted: one count is kept by that */
+    uint32_t index;
+} remake;
 
 /* Waits for the end of a task that was run again, or of a future that it returned. */
 typedef struct follower {
@@ -36,11 +55,42 @@ static struct {
     void (*ring)(void);
     lr_origin *to_run; /* one count each */
     lr_list all;
+    lr_list kept; /* origins whose arguments are kept */
+    lr_map holds; /* input of such arguments -> how often it is one, as a number */
+    uint64_t look_ns, look_every_ns; /* LR_NEVER: nothing new is kept */
     lr_builder extras;
     _Atomic(follower *) ended; /* any thread */
 } lineage;
 
 /* ---- origins ---------------------------------------------------------------------------------------- */
+
+static lr_task *task_in(const lr_value *v, uint32_t i)
+{
+    lr_object *o = lr_value_refs(v)[i];
+    return o->kind == LR_OBJECT_TASK ? (lr_task *)o : NULL;
+}
+
+static lr_buffer *buffer_in(const lr_value *v, uint32_t i)
+{
+    lr_object *o = lr_value_refs(v)[i];
+    return o->kind == LR_OBJECT_BUFFER ? LR_CONTAINER(o, lr_buffer, base) : NULL;
+}
+
+static uint32_t refs_in(const lr_value *v) { return v->form ? lr_value_ref_count(v) : 0; }
+
+/* Adds what v, of which o needs everything, keeps here and is made by. */
+static void weigh(lr_origin *o, const lr_value *v)
+{
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < refs_in(v); i++) {
+        const lr_buffer *b = buffer_in(v, i);
+        const lr_origin *by = b ? lr_far_origin(b) : NULL;
+        if (by && by->depth >= o->depth) o->depth = by->depth + 1;
+        if (by && by->weight > most) most = by->weight;
+        if (b && !by) o->weight += b->size_bytes;
+    }
+    o->weight += most;
+}
 
 lr_origin *lr_origin_new(lr_task *t)
 {
@@ -49,23 +99,111 @@ lr_origin *lr_origin_new(lr_task *t)
     o->count = 1;
     o->t = t;
     lr_task_retain(t);
+    weigh(o, &t->args);
+    for (uint32_t i = 0; i < refs_in(&t->args); i++) {
+        const lr_task *input = task_in(&t->args, i);
+        if (input && lr_task_state_of(input) == LR_TASK_READY) weigh(o, &input->result);
+    }
     return o;
 }
+
+bool lr_origin_is_heavy(const lr_origin *o) { return o->depth > DEPTH_MAX || o->weight > WEIGHT_MAX; }
+
+static lr_id key_of(const lr_task *t) { return (lr_id){1, (uint64_t)(uintptr_t)t}; }
+
+/* One more or less of the kept arguments have t among them. Without memory it is held for longer. */
+static void hold(const lr_task *t, int more)
+{
+    uintptr_t count = (uintptr_t)lr_map_take(&lineage.holds, key_of(t)) + (uintptr_t)(intptr_t)more;
+    if (count > 0 && !lr_map_add(&lineage.holds, key_of(t), (void *)count, &lr_process_allocator)) return;
+}
+
+static void hold_inputs(const lr_origin *o, int more)
+{
+    for (uint32_t i = 0; i < refs_in(&o->t->args); i++) {
+        const lr_task *input = task_in(&o->t->args, i);
+        if (input) hold(input, more);
+    }
+}
+
+void lr_origin_retain(lr_origin *o) { o->count++; }
 
 void lr_origin_release(lr_origin *o)
 {
     if (!o || --o->count > 0) return;
-    if (o->keeps) lr_value_clear(&o->t->args);
-    lr_task_release(o->t);
+    if (o->keeps) {
+        hold_inputs(o, -1);
+        lr_link_remove(&o->link);
+        lr_task_drop(o->t);
+    } else {
+        lr_task_release(o->t);
+    }
     lr_map_free(&o->orphans, &lr_process_allocator);
     free(o);
 }
 
-bool lr_origin_keeps(lr_origin *o, const lr_task *t)
+/* Of the task t, one that is as it was before its first attempt, with these arguments, which are taken over. NULL: no
+ * memory. */
+static lr_task *as_before(const lr_task *t, lr_value *args, uint32_t counts)
 {
-    if (!o || o->t != t || o->count == 1) return false;
-    return o->keeps = true;
+    char text[200];
+    lr_task *fresh = lr_task_new(t->fn, atomic_load(&((lr_task *)(uintptr_t)t)->family), t->id, args, counts);
+    if (!fresh) return NULL;
+    fresh->attempt = t->attempt;
+    lr_builder_reset(&lineage.extras);
+    lr_extra_write(&lineage.extras, t, lineage.names);
+    lr_reader r = lr_reader_of(lineage.extras.data, lineage.extras.size_bytes);
+    if (lr_extra_read(&r, fresh, lineage.job, lineage.names, text, sizeof text)) return fresh;
+    lr_task_drop(fresh);
+    return NULL;
 }
+
+void lr_origin_keep(lr_origin *o, lr_task *t)
+{
+    lr_value args;
+    if (!o || o->t != t || o->count == 1 || !lr_value_copy(&args, &t->args)) return;
+    lr_task *own = as_before(t, &args, 1);
+    if (!own) return;
+    lr_task_release(t);
+    o->t = own;
+    o->keeps = true;
+    lr_list_append(&lineage.kept, &o->link);
+    hold_inputs(o, 1);
+    if (refs_in(&own->args) == 0) return;
+    lineage.look_every_ns = LOOK_NS;
+    if (lineage.look_ns == LR_NEVER) lineage.look_ns = lr_clock_ns() + LOOK_NS;
+}
+
+/* ---- letting go --------------------------------------------------------------------------------------- */
+
+/* An input that only kept arguments hold: nobody will ask for its value, unless it has to be made again. */
+static void let_go(const lr_task *input)
+{
+    uintptr_t holds = (uintptr_t)lr_map_find(&lineage.holds, key_of(input));
+    if (!lr_task_has(input, LR_TASK_FAR) || lr_task_state_of(input) != LR_TASK_READY) return;
+    if (atomic_load(&((lr_task *)(uintptr_t)input)->base.refs) != holds) return;
+    for (uint32_t i = 0; i < refs_in(&input->result); i++) {
+        lr_buffer *b = buffer_in(&input->result, i);
+        if (b && b->is_absent) lr_far_let_go(b);
+    }
+}
+
+static void look(void)
+{
+    uint64_t now_ns = lr_clock_ns();
+    if (now_ns < lineage.look_ns) return;
+    for (lr_link *l = lr_list_first(&lineage.kept); l; l = lr_list_next(&lineage.kept, l)) {
+        const lr_origin *o = LR_CONTAINER(l, lr_origin, link);
+        for (uint32_t i = 0; i < refs_in(&o->t->args); i++) {
+            const lr_task *input = task_in(&o->t->args, i);
+            if (input) let_go(input);
+        }
+    }
+    lineage.look_ns = lineage.look_every_ns > LOOK_MAX_NS ? LR_NEVER : now_ns + lineage.look_every_ns;
+    lineage.look_every_ns *= 2;
+}
+
+uint64_t lr_lineage_deadline(void) { return lineage.pool ? lineage.look_ns : LR_NEVER; }
 
 lr_stand_in *lr_stand_in_new(lr_task *t, lr_origin *o)
 {
@@ -94,6 +232,11 @@ static void give_up_all(lr_origin *o, lr_err code, const char *why)
     size_t position = 0;
     lr_stand_in *s;
     o->count++;
+    for (remake *r; (r = o->remakes);) {
+        o->remakes = r->next;
+        lr_far_remade(r->absent, NULL, why);
+        free(r);
+    }
     while (o->orphans.slots && (s = lr_map_next(&o->orphans, &position))) {
         lr_map_remove(&o->orphans, s->t->id);
         give_up(s, code, why);
@@ -107,18 +250,35 @@ static unsigned retries_of(const lr_task *t)
     return t->extra && t->extra->options ? t->extra->options->retries : RETRIES;
 }
 
-bool lr_lineage_orphan(lr_stand_in *s)
+static bool can_run_again(const lr_origin *o) { return o && o->keeps && o->t->attempt <= retries_of(o->t); }
+
+/* One run for all that are wanted by then. */
+static void run_soon(lr_origin *o)
 {
-    lr_origin *o = s->origin;
-    if (!o || !o->keeps || o->t->attempt > retries_of(o->t)) return false;
-    if (lr_map_find(&o->orphans, s->t->id)) return false;
-    if (!lr_map_add(&o->orphans, s->t->id, s, &lr_process_allocator)) return false;
-    if (o->waits) return true;
+    if (o->waits) return;
     o->waits = true;
     o->count++;
     o->next = lineage.to_run;
     lineage.to_run = o;
     lineage.ring();
+}
+
+bool lr_lineage_orphan(lr_stand_in *s)
+{
+    lr_origin *o = s->origin;
+    if (!can_run_again(o) || lr_map_find(&o->orphans, s->t->id)) return false;
+    if (!lr_map_add(&o->orphans, s->t->id, s, &lr_process_allocator)) return false;
+    run_soon(o);
+    return true;
+}
+
+bool lr_lineage_remake(lr_origin *o, lr_id record, lr_buffer *absent, uint32_t index)
+{
+    remake *r = can_run_again(o) ? malloc(sizeof *r) : NULL;
+    if (!r) return false;
+    *r = (remake){o->remakes, record, absent, index};
+    o->remakes = r;
+    run_soon(o);
     return true;
 }
 
@@ -159,10 +319,12 @@ static void follower_free(follower *f)
     free(f);
 }
 
+static bool searches(const lr_origin *o) { return o->orphans.count > 0 || o->remakes; }
+
 static void follow(lr_origin *o, lr_task *t)
 {
     lr_stand_in *orphan = lr_map_take(&o->orphans, t->id);
-    if (!orphan && o->orphans.count == 0) return; /* all found */
+    if (!orphan && !searches(o)) return; /* all found */
     lr_task_retain(t);
     follower *f = follower_new(o, t, orphan);
     if (!f) {
@@ -178,21 +340,57 @@ static void end_orphan(lr_stand_in *s, lr_task *t)
 {
     lr_value value;
     lr_task_set(t, LR_TASK_SEEN);
+    if (lr_task_has(t, LR_TASK_FAR)) lr_task_set(s->t, LR_TASK_FAR);
     if (lr_value_copy(&value, &t->result))
         lr_pool_end(s->t, lr_task_state_of(t), &value);
     else
         lr_pool_fail(s->t, LR_ERR_OUT_OF_MEMORY, "no memory for its result", NULL);
 }
 
+/* What t has made in the place of an object. NULL: why. */
+static lr_buffer *made_again(lr_task *t, const remake *r, char *why, size_t why_bytes)
+{
+    lr_buffer *b = r->index < refs_in(&t->result) ? buffer_in(&t->result, r->index) : NULL;
+    const char *name = t->fn ? lr_task_name(t) : "a task";
+    bool ended_well = lr_task_state_of(t) == LR_TASK_READY;
+    if (ended_well && b && b->size_bytes == r->absent->size_bytes) return b;
+    const char *how = "did not end well";
+    if (ended_well)
+        how = "returned something else: it must be the same each time (no clock, no state of a process)";
+    snprintf(why, why_bytes, "its node was lost, and %.80s, run again, %s", name, how);
+    return NULL;
+}
+
+static void give_remakes(lr_origin *o, lr_task *t)
+{
+    char why[300] = "";
+    remake **at = &o->remakes, *due = NULL, *r;
+    while ((r = *at)) {
+        if (!lr_id_equal(r->record, t->id)) {
+            at = &r->next;
+            continue;
+        }
+        *at = r->next;
+        r->next = due;
+        due = r;
+    }
+    for (; (r = due); free(r)) {
+        due = r->next;
+        lr_buffer *b = made_again(t, r, why, sizeof why);
+        lr_far_remade(r->absent, b, why);
+    }
+}
+
 static void go_on(follower *f)
 {
     lr_origin *o = f->origin;
     lr_task_set(f->t, LR_TASK_SEEN);
+    give_remakes(o, f->t);
     if (f->orphan) end_orphan(f->orphan, f->t);
-    lr_object *const *refs = lr_value_refs(&f->t->result);
-    uint32_t count = f->t->result.form ? lr_value_ref_count(&f->t->result) : 0;
-    for (uint32_t i = 0; i < count && o->orphans.count > 0; i++)
-        if (refs[i]->kind == LR_OBJECT_TASK) follow(o, (lr_task *)refs[i]);
+    for (uint32_t i = 0; i < refs_in(&f->t->result) && searches(o); i++) {
+        lr_task *returned = task_in(&f->t->result, i);
+        if (returned) follow(o, returned);
+    }
     if (--o->followers == 0 && !o->waits)
         give_up_all(o, LR_ERR_NODE_DIED,
                     "the node that had it was lost, and the task that had returned it did not do so again");
@@ -201,20 +399,10 @@ static void go_on(follower *f)
 
 /* ---- running again ---------------------------------------------------------------------------------- */
 
-/* Of the origin's task, one that is as it was before its first attempt. NULL: no memory. */
-static lr_task *again(lr_origin *o)
+static lr_task *again(const lr_origin *o)
 {
-    char text[200];
     lr_value args;
-    if (!lr_value_copy(&args, &o->t->args)) return NULL;
-    lr_task *t = lr_task_new(o->t->fn, atomic_load(&o->t->family), o->t->id, &args, 2);
-    if (!t) return NULL;
-    lr_builder_reset(&lineage.extras);
-    lr_extra_write(&lineage.extras, o->t, lineage.names);
-    lr_reader r = lr_reader_of(lineage.extras.data, lineage.extras.size_bytes);
-    if (lr_extra_read(&r, t, lineage.job, lineage.names, text, sizeof text)) return t;
-    lr_task_drop(t);
-    return NULL;
+    return lr_value_copy(&args, &o->t->args) ? as_before(o->t, &args, 2) : NULL;
 }
 
 /* Not only such as were cancelled: those are kept to be found and cancelled there, too. */
@@ -224,7 +412,7 @@ static bool anybody_waits(lr_origin *o)
     lr_stand_in *s;
     while (o->orphans.slots && (s = lr_map_next(&o->orphans, &position)))
         if (!lr_task_ended(s->t)) return true;
-    return false;
+    return o->remakes != NULL;
 }
 
 static void run_again(lr_origin *o)
@@ -255,6 +443,7 @@ void lr_lineage_turn(void)
         run_again(o);
         lr_origin_release(o);
     }
+    look();
     follower *f = atomic_exchange(&lineage.ended, NULL);
     while (f) {
         follower *next = f->next_ended;
@@ -290,6 +479,8 @@ void lr_lineage_open(lr_pool *pool, lr_id job, const lr_resource_names *names, v
     lineage.names = names;
     lineage.ring = ring;
     lr_list_init(&lineage.all);
+    lr_list_init(&lineage.kept);
+    lineage.look_ns = LR_NEVER;
     lr_builder_init(&lineage.extras);
 }
 
@@ -311,5 +502,6 @@ void lr_lineage_close(void)
         follower_free(f);
     }
     atomic_store(&lineage.ended, NULL);
+    lr_map_free(&lineage.holds, &lr_process_allocator);
     lr_builder_fini(&lineage.extras);
 }

@@ -13,10 +13,17 @@
  *                           orphan ── T runs again, returns C (same id), C ends ─▶ the stand-in ends
  *                                  └─ T failed, was lost too often, or returned something else ─▶ node_died
  *
+ * The same makes an object again that T's result, or that of a future in it, had named and that lay on a node which was
+ * lost (runtime/far.h): T's arguments are kept until all of those are here or not wanted any more. T's inputs may be
+ * such objects themselves; they are made again first, and so on: of a chain of tasks whose values never came here the
+ * tasks are kept. Values that only such a chain holds are let go of where they lie. What a chain keeps here is bounded:
+ * one that has grown too long, or holds too many bytes (heavy), is cut by bringing its newest value here.
+ *
  * Owns: origins and orphans. Thread: the node thread. Blocks: never. */
 #ifndef RUNTIME_LINEAGE_H
 #define RUNTIME_LINEAGE_H
 
+#include "runtime/buffer.h"
 #include "runtime/pool.h"
 #include "sched/resource.h"
 
@@ -35,6 +42,8 @@ bool lr_lineage_is_kept(void);
 void lr_lineage_open(lr_pool *pool, lr_id job, const lr_resource_names *names, void (*ring)(void));
 /* Everything fails as cancelled. Without open: nothing. */
 void lr_lineage_close(void);
+/* When to call turn though nothing has happened. */
+uint64_t lr_lineage_deadline(void);
 /* After the connections' turn: runs what must run again, goes on with what has ended. */
 void lr_lineage_turn(void);
 /* Something was cancelled. */
@@ -42,14 +51,21 @@ void lr_lineage_cancelled(void);
 
 /* Of a task of this node, whose result is being taken in. NULL: no memory. */
 lr_origin *lr_origin_new(lr_task *t);
-void lr_origin_release(lr_origin *o);
-/* Of that task, and with stand-ins: its arguments are kept, whoever ends it must not clear them. */
-bool lr_origin_keeps(lr_origin *o, const lr_task *t);
+void lr_origin_retain(lr_origin *o);
+void lr_origin_release(lr_origin *o); /* NULL is welcome */
+/* What can only be made again by it costs more than it is worth: its values should be brought here. */
+bool lr_origin_is_heavy(const lr_origin *o);
+/* The result of t has been taken in: if something in it may have to be made again its arguments are o's from now on. o
+ * may be NULL, or of another task. */
+void lr_origin_keep(lr_origin *o, lr_task *t);
 
 /* Takes over a count of t, and counts the origin once more. NULL: no memory. */
 lr_stand_in *lr_stand_in_new(lr_task *t, lr_origin *o);
 void lr_stand_in_free(lr_stand_in *s);
 /* The node that had it is lost. True: it is made again, s is taken over. */
 LR_MUST_USE bool lr_lineage_orphan(lr_stand_in *s);
+/* The index-th reference of the result of record, which came from o: lr_far_remade tells the end. False: it cannot be
+ * made again. */
+LR_MUST_USE bool lr_lineage_remake(lr_origin *o, lr_id record, lr_buffer *absent, uint32_t index);
 
 #endif

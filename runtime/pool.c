@@ -182,17 +182,9 @@ void lr_pool_inject(lr_pool *p, lr_task *t, double priority)
     wake_one(p);
 }
 
-/* All inputs are there: fails with the first that failed, or goes into the queues. Takes over a count. */
-static void ready(lr_worker *w, lr_task *t)
+/* Into the queues. Takes over a count. */
+static void queue_ready(lr_worker *w, lr_task *t)
 {
-    for (uint32_t i = 0; t->extra && i < t->extra->input_count; i++) {
-        lr_input *in = &t->extra->inputs[i];
-        if (lr_task_state_of(in->input) == LR_TASK_READY) continue;
-        lr_task_set(in->input, LR_TASK_SEEN);
-        lr_pool_fail_input(t, in);
-        lr_task_release(t);
-        return;
-    }
     if (!lr_task_enqueue(t)) {
         lr_task_release(t); /* cancelled meanwhile */
     } else if (lr_task_has(t, LR_TASK_MACHINE)) {
@@ -201,6 +193,27 @@ static void ready(lr_worker *w, lr_task *t)
         lr_pool_push(w, t);
     }
 }
+
+/* All inputs are there: fails with the first that failed, or goes into the queues. Takes over a count. */
+static void ready(lr_worker *w, lr_task *t)
+{
+    bool is_far = false;
+    for (uint32_t i = 0; t->extra && i < t->extra->input_count; i++) {
+        lr_input *in = &t->extra->inputs[i];
+        is_far |= lr_task_has(in->input, LR_TASK_FAR);
+        if (lr_task_state_of(in->input) == LR_TASK_READY) continue;
+        lr_task_set(in->input, LR_TASK_SEEN);
+        lr_pool_fail_input(t, in, &in->input->result);
+        lr_task_release(t);
+        return;
+    }
+    if (is_far)
+        the_pool->inputs_far(t);
+    else
+        queue_ready(w, t);
+}
+
+void lr_pool_inputs_here(lr_task *t) { queue_ready(lr_self, t); }
 
 void lr_pool_wake(lr_wake *wake)
 {
@@ -329,19 +342,21 @@ void lr_pool_fail_unbegun(lr_task *t, lr_err code, const char *message)
     count_finished(the_pool, false);
 }
 
-void lr_pool_fail_input(lr_task *t, const lr_input *in)
+void lr_pool_fail_input(lr_task *t, const lr_input *in, const lr_value *error)
 {
     char message[256];
     lr_err code = LR_ERR_ERROR;
-    lr_reader r = lr_value_reader(&in->input->result);
+    lr_reader r = lr_value_reader(error);
     if (lr_read_header(&r) && lr_read_u8(&r) == LR_TAG_ERROR) {
         uint8_t byte = lr_read_u8(&r);
         if (byte > 0 && byte < LR_ERR_COUNT) code = (lr_err)byte;
     }
     const char *name = in->input->fn ? lr_task_name(in->input) : "a value";
     snprintf(message, sizeof message, "argument %u, the result of %s, is not there: %s", in->argument, name,
-             lr_task_state_of(in->input) == LR_TASK_CANCELLED ? "it was cancelled" : "it failed");
-    lr_pool_fail(t, code, message, &in->input->result);
+             lr_task_state_of(in->input) == LR_TASK_CANCELLED ? "it was cancelled"
+             : lr_task_state_of(in->input) == LR_TASK_READY   ? "it was lost"
+                                                              : "it failed");
+    lr_pool_fail(t, code, message, error);
 }
 
 static void body_over(lr_worker *w, lr_task *t)

@@ -119,6 +119,7 @@ typedef struct lr_pool {
     void (*machine_parked)(lr_task *t, bool parked);
     bool (*machine_rests)(void); /* nothing to do, no timer */
     /* of a cluster; NULL on a single node */
+    void (*inputs_far)(lr_task *t);  /* all inputs of t have ended, some are marked LR_TASK_FAR. Takes over a count */
     _Atomic bool others_hungry;      /* another node has asked for work: */
     void (*work_is_left)(void);      /* said once after that, when work is pushed while every worker here is
                                         busy; and when something was cancelled */
@@ -163,7 +164,10 @@ bool lr_pool_end(lr_task *t, lr_task_state state, lr_value *result);
 bool lr_pool_fail(lr_task *t, lr_err code, const char *message, const lr_value *cause);
 /* The same, unless a worker has begun it. */
 void lr_pool_fail_unbegun(lr_task *t, lr_err code, const char *message);
-void lr_pool_fail_input(lr_task *t, const struct lr_input *in);
+/* Because that input of it failed, or was lost, by error. */
+void lr_pool_fail_input(lr_task *t, const struct lr_input *in, const lr_value *error);
+/* All its inputs are there, their bytes, too: it goes into the queues. Takes over a count. */
+void lr_pool_inputs_here(lr_task *t);
 /* Takes the cpus that a task with cpu > 1 wants beside its own worker's, or gives them back. */
 void lr_pool_hold(lr_worker *w, lr_task *t, bool on);
 /* Whether this run of fn shall be timed: a sample is enough, and spares the shared line. */

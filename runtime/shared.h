@@ -25,6 +25,7 @@ typedef struct lr_reference {
     uint64_t size_bytes;
     const char *site; /* site_bytes of it, no 0 */
     size_t site_bytes;
+    lr_id holder;   /* the node that has it; nil: whoever names it */
     lr_place place; /* pid 0: none that others could open */
 } lr_reference;
 

@@ -276,7 +276,7 @@ void lr_buffer_init(lr_buffer *b, uint64_t size_bytes, void *data, const char *s
 {
     lr_object_init(&b->base, LR_OBJECT_BUFFER);
     atomic_init(&b->sealed, false);
-    b->in_arena = b->is_view = false;
+    b->in_arena = b->is_view = b->is_absent = false;
     atomic_init(&b->used_at, atomic_load_explicit(&lr_store_time, memory_order_relaxed));
     b->size_bytes = size_bytes;
     b->data = data;
@@ -437,6 +437,10 @@ void lr_store_count_view(int64_t bytes)
 void lr_buffer_destroy(lr_object *o)
 {
     lr_buffer *b = LR_CONTAINER(o, lr_buffer, base);
+    if (b->is_absent) {
+        ((lr_absent *)(void *)b)->free(b);
+        return;
+    }
     if (b->is_view) {
         lr_view_free(b);
         return;

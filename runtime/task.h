@@ -34,6 +34,7 @@ struct lr_input;
 #define LR_TASK_VALUE 512u      /* not a task: a value that was put */
 #define LR_TASK_GUEST 1024u     /* another node's: it is not sent on */
 #define LR_TASK_INJECTED 2048u  /* in an injection queue */
+#define LR_TASK_FAR 4096u       /* set before its end: objects of its result were on another node (runtime/far.h) */
 
 typedef struct lr_task lr_task;
 

@@ -275,7 +275,11 @@ check.test("the sender is killed in the middle: the task runs again, the result 
     end)
     local list = {}
     for i = 1, 6 do list[i] = make_large(i) end
-    until_true(function() return store().coming > 0 or store().fetched > 0 end, "a transfer")
+    lr.wait(list)
+    until_true(function()
+      for i = 1, 6 do list[i]:pget(0) end -- a result stays where it is until it is asked for
+      return store().coming > 0
+    end, "a transfer")
     local p = io.popen("pgrep -f -P " .. me .. " '^luarun '")
     local victim = p:read("*n")
     p:close()
@@ -287,6 +291,109 @@ check.test("the sender is killed in the middle: the task runs again, the result 
       collectgarbage() collectgarbage()
     end
     print(store().coming, store().waiting_messages)]], "0\t0\n", APART)
+end)
+
+check.test("results stay where they were made; a task goes where its inputs are", function()
+  prints("--procs 3", [[
+    local of = lr.remote(function() busy(0.01) return lr.tensor("f64", 250 * 1000):fill(pid()) end)
+    local here = lr.remote(function(t) return t:get(1) == pid() end)
+    local add = lr.remote(function(t, i) return t:copy():fill(i) end)
+    local moved, list, same = store().bytes_in, {}, 0
+    for i = 1, 20 do
+      local t = of()
+      list[i] = { here(t), add(t, i) }
+    end
+    for i = 1, 20 do if list[i][1]:get() then same = same + 1 end end
+    for i = 1, 20 do lr.wait{ list[i][2] } end
+    assert(same >= 15, same .. " of 20 ran where their input is")
+    assert(store().bytes_in - moved == 0, "something came here")
+    for i = 1, 20 do assert(list[i][2]:get():get(1000) == i) end
+    print(store().bytes_in - moved)]], "40000000\n", APART)
+end)
+
+-- In files of a directory: how often each was run.
+local RUNS = [[
+local dir = io.popen("mktemp -d"):read("*l")
+local function ran(i) local f = io.open(dir .. "/" .. i, "a") f:write("x") f:close() end
+local function runs(i) local f = io.open(dir .. "/" .. i) local n = f and #f:read("*a") or 0 if f then f:close() end return n end
+local function kill_all()
+  local p = io.popen("pgrep -f -P " .. me .. " '^luarun '")
+  for victim in p:lines() do os.execute("kill -9 " .. victim) end
+  p:close()
+end
+]]
+
+check.test("a chain of which all objects are lost is made again, each once", function()
+  prints("--procs 3", RUNS .. [[
+    local first = lr.remote(function() ran(0) return lr.tensor("f64", 20000):fill(1) end)
+    local step = lr.remote(function(t, i) ran(i) return t:copy():fill(t:get(20000) + 1) end)
+    local N, f = 100, first()
+    for i = 1, N do f = step(f, i) end
+    lr.wait{ f }
+    for i = 0, N do assert(runs(i) == 1) end
+    kill_all()
+    print(f:get(30):get(1))
+    for i = 0, N do assert(runs(i) == 2, i .. " ran " .. runs(i) .. " times") end
+    os.execute("rm -r " .. dir)]], "101\n", APART)
+end)
+
+check.test("lost objects that nobody asks for are not made again; those that are, for tasks and other nodes, too", function()
+  prints("--procs 3", RUNS .. [[
+    local of = lr.remote(function(i) ran(i) busy(0.005) return lr.tensor("u8", MB):fill(i) end)
+    local sum = lr.remote(function(t, u) return t:get(MB) + u:get(MB) end)
+    local list = {}
+    for i = 1, 8 do list[i] = of(i) end
+    lr.wait(list)
+    kill_all()
+    until_true(function() return sum(list[1], list[2]):get(20) == 3 end, "a sum")
+    assert(sum:with{ node = "spread" }(list[3], list[4]):get(20) == 7)
+    assert(list[5]:get(20):get(1) == 5)
+    for i = 1, 8 do assert(runs(i) == (i <= 5 and 2 or 1), i .. " ran " .. runs(i)) end
+    os.execute("rm -r " .. dir)
+    print "done"]], "done\n", APART)
+end)
+
+check.test("states that lead to a far one are let go of there, and made again should they be needed", function()
+  prints("--procs 2", RUNS .. [[
+    local first = lr.remote(function() return pid(), lr.tensor("f64", 125 * 1000):fill(0) end):with{ returns = 2 }
+    local step = lr.remote(function(t, i) ran(i) return t:copy():fill(t:get(1) + 1) end)
+    local used = lr.remote(function() return pid(), store().used end)
+    local _, f = first()
+    for i = 1, 60 do f = step(f, i) lr.wait{ f } end
+    until_true(function()
+      clean(1)
+      return there(used) <= 10 * MB
+    end, "what 60 steps have left")
+    kill_all()
+    print(f:get(30):get(1))
+    for i = 1, 60 do assert(runs(i) == 2, i .. " ran " .. runs(i) .. " times") end
+    os.execute("rm -r " .. dir)]], "60\n", APART)
+end)
+
+check.test("what a chain keeps here is bounded: then its value comes home", function()
+  prints("--procs 2", [[
+    local step = lr.remote(function(t, batch) return t:copy():fill(t:get(1) + batch:get(1)) end)
+    local f = lr.put(lr.tensor("f64", 20000):fill(0))
+    for i = 1, 40 do
+      f = step(f, lr.put(lr.tensor("u8", 20 * MB):fill(1)))
+      lr.wait{ f }
+      collectgarbage() collectgarbage()
+      assert(store().used < 400 * MB, store().used)
+    end
+    print(f:get(30):get(1))]], "40\n", APART)
+end)
+
+check.test("a task that gives something else the second time: its lost object is an error that says so", function()
+  prints("--procs 2", [[
+    local of = lr.remote(function() return lr.tensor("u8", MB + pid() % 100000) end)
+    local f = of:with{ name = "of" }()
+    lr.wait{ f }
+    local p = io.popen("pgrep -f -P " .. me .. " '^luarun '")
+    os.execute("kill -9 " .. p:read("*n"))
+    p:close()
+    local ok, e = f:pget(20)
+    print(ok, e.code, e.message:match("and of, run again, returned something else"))]],
+    "false\tobject_lost\tand of, run again, returned something else\n", APART)
 end)
 
 check.test("a receiver without room spills", function()

@@ -79,10 +79,10 @@ static void deliver(void *user, const lr_message *m)
     node.kinds[at] = m->kind;
     node.texts[at][0] = 0;
     node.objects[at] = NULL;
-    if (m->kind != LR_MESSAGE_RESULT) return;
+    if (m->kind != LR_MESSAGE_TASK) return;
     lr_value v = {0};
-    lr_import_from from = {borrow, find, NULL};
-    lr_reader r = lr_reader_of(m->result.value.at, m->result.value.size_bytes);
+    lr_import_from from = {borrow, find, NULL, NULL};
+    lr_reader r = lr_reader_of(m->task.args.at, m->task.args.size_bytes);
     if (!lr_import(&r, &v, &from, node.texts[at], sizeof node.texts[at])) return;
     if (lr_value_ref_count(&v) > 0) {
         node.objects[at] = (lr_buffer *)lr_value_refs(&v)[0];
@@ -245,8 +245,8 @@ static int end(void **state)
 static lr_id object_id(uint64_t n) { return (lr_id){n, 77}; }
 static lr_id task_id(uint64_t n) { return (lr_id){n, 88}; }
 
-/* A RESULT of that task, whose value refers to an object of that id. */
-static void say_result(hand *h, uint64_t task, uint64_t object, uint64_t size)
+/* A message about that task, whose value refers to an object of that id. */
+static void say_value(hand *h, lr_message_kind kind, uint64_t task, uint64_t object, uint64_t size)
 {
     lr_builder b;
     lr_id id = object_id(object);
@@ -260,13 +260,24 @@ static void say_result(hand *h, uint64_t task, uint64_t object, uint64_t size)
     lr_builder_varint(&b, size);
     lr_builder_varint(&b, 7);
     lr_builder_bytes(&b, "by hand", 7);
+    lr_builder_bytes(&b, &(lr_id){0, 0}, sizeof(lr_id));
     lr_builder_varint(&b, 0);
-    lr_message m = {.kind = LR_MESSAGE_RESULT};
-    m.result.task = task_id(task);
-    m.result.attempt = 1;
-    m.result.value = lr_bytes_of(b.data, b.size_bytes);
+    lr_message m = {.kind = kind};
+    lr_bytes value = lr_bytes_of(b.data, b.size_bytes);
+    if (kind == LR_MESSAGE_TASK) {
+        m.task.task = task_id(task);
+        m.task.args = value;
+    } else {
+        m.result.task = task_id(task);
+        m.result.value = value;
+    }
     assert_true(lr_channel_send(&h->channel, &m));
     lr_builder_fini(&b);
+}
+
+static void say_task(hand *h, uint64_t task, uint64_t object, uint64_t size)
+{
+    say_value(h, LR_MESSAGE_TASK, task, object, size);
 }
 
 static void say_chunk(hand *h, uint64_t object, uint64_t offset, uint64_t check_off)
@@ -311,7 +322,7 @@ static void test_whole(void **state)
 {
     (void)state;
     hand *h = &hands[0];
-    say_result(h, 1, 1, SIZE);
+    say_task(h, 1, 1, SIZE);
     assert_fetch(h, 1, 0, 2 * CHUNK);
     assert_fetch(h, 1, 2 * CHUNK, SIZE - 2 * CHUNK);
     say_chunk(h, 1, 2 * CHUNK, 0); /* in any order */
@@ -320,9 +331,50 @@ static void test_whole(void **state)
     assert_int_equal(next(h, LR_MESSAGE_BORROWED)->count, 1);
     assert_int_equal(node.delivered, 1);
     assert_whole(0);
-    say_result(h, 2, 1, SIZE); /* it is here */
+    say_task(h, 2, 1, SIZE); /* it is here */
     assert_int_equal(next(h, LR_MESSAGE_BORROWED)->count, 1);
     assert_ptr_equal(node.objects[1], node.objects[0]);
+}
+
+/* A result does not wait for its objects: they stay with its sender, who holds them, until they are asked for. */
+static void test_result_waits_for_nothing(void **state)
+{
+    (void)state;
+    hand *h = &hands[0];
+    say_value(h, LR_MESSAGE_RESULT, 1, 1, SIZE);
+    until(node.delivered == 1);
+    assert_int_equal(h->count, h->read); /* no FETCH, no BORROWED */
+    lr_reference ref = {.id = object_id(1), .size_bytes = SIZE};
+    assert_true(lr_lending_ask(&node.ends[0].lending, &ref));
+    assert_fetch(h, 1, 0, 2 * CHUNK);
+    assert_fetch(h, 1, 2 * CHUNK, SIZE - 2 * CHUNK);
+    for (uint64_t at = 0; at < SIZE; at += CHUNK)
+        say_chunk(h, 1, at, 0);
+    lr_lending_stats stats;
+    until((lr_lending_count(&stats), stats.pulls == 0));
+    lr_lending_acknowledge(&node.ends[0].lending, object_id(1));
+    assert_int_equal(next(h, LR_MESSAGE_BORROWED)->count, 1);
+}
+
+/* What its sender has to make first does not stand in the way of what it has. */
+static void test_await(void **state)
+{
+    (void)state;
+    hand *h = &hands[0];
+    const uint64_t many = 20;
+    for (uint64_t i = 1; i <= many; i++)
+        say_task(h, i, i, SIZE);
+    for (uint64_t i = 1; i <= many; i++) {
+        assert_fetch(h, i, 0, 2 * CHUNK);
+        lr_message later = {.kind = LR_MESSAGE_AWAIT, .await.object = object_id(i)};
+        assert_true(lr_channel_send(&h->channel, &later));
+        if (i == many) break;
+        until(h->count > h->read);
+        while (h->all[h->read % SEEN].offset > 0) { /* the rest of one before */
+            next(h, LR_MESSAGE_FETCH);
+            until(h->count > h->read);
+        }
+    }
 }
 
 static void test_damaged_chunk_is_refused(void **state)
@@ -331,7 +383,7 @@ static void test_damaged_chunk_is_refused(void **state)
     hand *h = &hands[0];
     lr_lending_stats before, after;
     lr_lending_count(&before);
-    say_result(h, 1, 1, SIZE);
+    say_task(h, 1, 1, SIZE);
     assert_fetch(h, 1, 0, 2 * CHUNK);
     assert_fetch(h, 1, 2 * CHUNK, SIZE - 2 * CHUNK);
     say_chunk(h, 1, 0, 0);
@@ -349,7 +401,7 @@ static void test_always_damaged_is_an_error(void **state)
 {
     (void)state;
     hand *h = &hands[0];
-    say_result(h, 1, 1, SIZE);
+    say_task(h, 1, 1, SIZE);
     assert_fetch(h, 1, 0, 2 * CHUNK);
     assert_fetch(h, 1, 2 * CHUNK, SIZE - 2 * CHUNK);
     for (unsigned i = 0; i < LR_TRANSFER_REFUSALS; i++) {
@@ -366,20 +418,20 @@ static void test_gone_and_too_large(void **state)
 {
     (void)state;
     hand *h = &hands[0];
-    say_result(h, 1, 1, SIZE);
+    say_task(h, 1, 1, SIZE);
     assert_fetch(h, 1, 0, 2 * CHUNK);
     lr_message gone = {.kind = LR_MESSAGE_GONE, .gone.object = object_id(1)};
     assert_true(lr_channel_send(&h->channel, &gone));
     next(h, LR_MESSAGE_FETCH);
     next(h, LR_MESSAGE_BORROWED);
     assert_string_equal(node.texts[0], "2.6 MB (by hand) from another node: its node does not have it any more");
-    say_result(h, 2, 2, (uint64_t)100 << 20);
+    say_task(h, 2, 2, (uint64_t)100 << 20);
     next(h, LR_MESSAGE_BORROWED);
     assert_non_null(strstr(node.texts[1], "104.9 MB asked: this can never fit the object store, whose capacity is 67.1 MB"));
-    say_result(h, 3, 3, UINT64_MAX);
+    say_task(h, 3, 3, UINT64_MAX);
     next(h, LR_MESSAGE_BORROWED);
     assert_non_null(strstr(node.texts[2], "can never fit"));
-    say_result(h, 4, 4, 0);
+    say_task(h, 4, 4, 0);
     next(h, LR_MESSAGE_BORROWED);
     assert_null(node.objects[3]);
 }
@@ -390,10 +442,10 @@ static void test_one_transfer_and_order(void **state)
     hand *h = &hands[0];
     lr_message print = {.kind = LR_MESSAGE_PRINT}, cancel = {.kind = LR_MESSAGE_CANCEL, .cancel.task = task_id(1)};
     lr_message other = {.kind = LR_MESSAGE_CANCEL, .cancel.task = task_id(9)};
-    say_result(h, 1, 1, SIZE);
+    say_task(h, 1, 1, SIZE);
     assert_fetch(h, 1, 0, 2 * CHUNK);
     assert_fetch(h, 1, 2 * CHUNK, SIZE - 2 * CHUNK);
-    say_result(h, 2, 1, SIZE);
+    say_task(h, 2, 1, SIZE);
     assert_true(lr_channel_send(&h->channel, &cancel));
     assert_true(lr_channel_send(&h->channel, &print));
     assert_true(lr_channel_send(&h->channel, &other));
@@ -405,8 +457,8 @@ static void test_one_transfer_and_order(void **state)
     next(h, LR_MESSAGE_BORROWED);
     next(h, LR_MESSAGE_BORROWED);
     assert_int_equal(node.delivered, 5);
-    assert_int_equal(node.kinds[2], LR_MESSAGE_RESULT);
-    assert_int_equal(node.kinds[3] + node.kinds[4], LR_MESSAGE_RESULT + LR_MESSAGE_CANCEL);
+    assert_int_equal(node.kinds[2], LR_MESSAGE_TASK);
+    assert_int_equal(node.kinds[3] + node.kinds[4], LR_MESSAGE_TASK + LR_MESSAGE_CANCEL);
     assert_int_equal(h->count, h->read);
 }
 
@@ -416,9 +468,9 @@ static void test_goes_on_with_another_peer(void **state)
     hand *a = &hands[0], *b = &hands[1];
     lr_lending_stats before, stats;
     lr_lending_count(&before);
-    say_result(a, 1, 1, SIZE);
+    say_task(a, 1, 1, SIZE);
     assert_fetch(a, 1, 0, 2 * CHUNK);
-    say_result(b, 2, 1, SIZE);
+    say_task(b, 2, 1, SIZE);
     say_chunk(a, 1, 0, 0);
     until((lr_lending_count(&stats), stats.parked == 2 && stats.bytes_in == before.bytes_in + CHUNK));
     lr_transport_close(a->transport, LR_NS_PER_S);
@@ -437,7 +489,7 @@ static void test_stray_chunks_are_ignored(void **state)
     hand *h = &hands[0];
     say_chunk(h, 1, 0, 0); /* nobody has asked */
     assert_int_equal(lr_transport_send(h->peer, LR_LENDING_DATA, source, 1000), LR_ENDING_OK);
-    say_result(h, 1, 1, SIZE);
+    say_task(h, 1, 1, SIZE);
     next(h, LR_MESSAGE_FETCH);
     say_chunk(&hands[1], 1, 0, 0); /* nobody has asked him */
     assert_int_equal(lr_transport_send(h->peer, LR_LENDING_DATA, source, 1000), LR_ENDING_OK);
@@ -482,8 +534,8 @@ static void test_sends_what_it_has_lent(void **state)
         say_fetch(h, ref.id, bad[i][0], bad[i][1]);
         next(h, LR_MESSAGE_GONE);
     }
-    say_fetch(&hands[1], ref.id, 0, 0); /* it was not lent to him */
-    next(&hands[1], LR_MESSAGE_GONE);
+    say_fetch(&hands[1], ref.id, 0, 0); /* it was not lent to him, but somebody has told him who has it */
+    next(&hands[1], LR_MESSAGE_CHUNK);
     lr_message borrowed = {.kind = LR_MESSAGE_BORROWED, .borrowed.objects = lr_bytes_of_id(&ref.id)};
     assert_true(lr_channel_send(&h->channel, &borrowed));
     assert_true(lr_channel_send(&h->channel, &borrowed)); /* once too often */
@@ -498,6 +550,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_whole, start, end),
+        cmocka_unit_test_setup_teardown(test_result_waits_for_nothing, start, end),
+        cmocka_unit_test_setup_teardown(test_await, start, end),
         cmocka_unit_test_setup_teardown(test_damaged_chunk_is_refused, start, end),
         cmocka_unit_test_setup_teardown(test_always_damaged_is_an_error, start, end),
         cmocka_unit_test_setup_teardown(test_gone_and_too_large, start, end),
