@@ -6,6 +6,7 @@
 
 #define READ_NS (LR_LEASE_NS / 3)
 #define ROWS_PER_S 16
+#define PAGES_PER_S 4
 #define SLACK_NS (LR_NS_PER_S / 2) /* a renewal may be a little late */
 #define HISTORY_LIMIT 1000u
 
@@ -22,7 +23,7 @@ void lr_roster_begin(lr_roster *r)
 {
     lr_list_init(&r->entries);
     r->by_key = (lr_map){0};
-    r->round = r->cursor = r->next_ns = r->believe_ns = 0;
+    r->pages = r->pages_read = r->round = r->cursor = r->next_ns = r->believe_ns = 0;
     r->reading = r->again = r->read = r->subscribed = false;
     r->sweeps = LR_ID_NIL;
     r->connections_seen = r->connections(r->control);
@@ -31,12 +32,14 @@ void lr_roster_begin(lr_roster *r)
 static void scan(lr_roster *r)
 {
     lr_control_request request = {.op = LR_CONTROL_SCAN, .cursor = r->cursor};
+    r->pages_read = r->cursor ? r->pages_read + 1 : 1;
     r->reading = ask(r, ASK_SCAN, &request);
 }
 
 static uint64_t pause_ns(const lr_roster *r)
 {
-    uint64_t long_ns = r->by_key.count * (LR_NS_PER_S / ROWS_PER_S);
+    uint64_t rows_ns = r->by_key.count * (LR_NS_PER_S / ROWS_PER_S), pages_ns = r->pages * (LR_NS_PER_S / PAGES_PER_S);
+    uint64_t long_ns = rows_ns > pages_ns ? rows_ns : pages_ns;
     return long_ns > READ_NS ? long_ns : READ_NS;
 }
 
@@ -165,6 +168,7 @@ static void end_reading(lr_roster *r)
     }
     r->read = true;
     r->reading = false;
+    r->pages = r->pages_read;
     if (lr_id_is_nil(r->sweeps)) claim_expired(r);
     if (r->again) r->next_ns = 0;
 }

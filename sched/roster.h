@@ -11,8 +11,8 @@
  * A job whose row a store has lost, and whose driver does not write it again, is as good as swept: what it owns may lie
  * on another shard.
  *
- * Tables of many rows are read less often, so that a thousand nodes that watch each other do not fill the store with
- * reading: a reading for each 16 rows and second.
+ * Tables of many rows, or on many shards, are read less often, so that a thousand nodes that watch each other do not
+ * fill the store with reading: a second for each 16 rows, a quarter for each request that a reading takes.
  * Owns: its entries, by the allocator given. Thread: the store's. Blocks: never. */
 #ifndef SCHED_ROSTER_H
 #define SCHED_ROSTER_H
@@ -55,6 +55,7 @@ typedef struct lr_roster {
     uint64_t round, next_ns, cursor, connections_seen;
     lr_id sweeps;      /* the row that is claimed, or whose rest is being deleted; one at a time. Nil: none */
     uint64_t claimed_ns;
+    uint64_t pages, pages_read; /* requests of the last whole reading; of this one */
     uint64_t believe_ns; /* until then nobody is gone: the store may be a new one, which owners fill again */
     bool reading, again, subscribed;
     bool read;         /* the whole table, once */

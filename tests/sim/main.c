@@ -4,6 +4,7 @@
  *   sim --seed N [--says]        one, and what happens in it
  *   sim --oom [--seeds N]        so many seeds, each once for every allocation, which fails
  *   sim --nodes N --tasks M      for scale: what it costs (--workers: of each node, 4)
+ *   sim --nodes N --shards M     for scale: what agents ask of the control store
  *   sim --fault NAME             with a planted fault (only in the build that has them): status 0 if it is found
  *   sim --faults                 their names
  *
@@ -191,7 +192,7 @@ static const char *const usage = "usage: sim [--seeds N] [--from N] | --seed N [
 
 int main(int argc, char **argv)
 {
-    uint64_t seeds = 0, from = 1, nth = 0, nodes = 0, tasks = 0, workers = 4;
+    uint64_t seeds = 0, from = 1, nth = 0, nodes = 0, tasks = 0, workers = 4, shards = 0;
     bool one = false, says = false, oom = false;
     const char *fault = NULL;
     for (int i = 1; i < argc; i++) {
@@ -203,6 +204,7 @@ int main(int argc, char **argv)
         else if (!strcmp(a, "--nth")) nth = value, i++;
         else if (!strcmp(a, "--nodes")) nodes = value, i++;
         else if (!strcmp(a, "--tasks")) tasks = value, i++;
+        else if (!strcmp(a, "--shards")) shards = value, i++;
         else if (!strcmp(a, "--workers")) workers = value, i++;
         else if (!strcmp(a, "--fault") && i + 1 < argc) fault = argv[++i];
         else if (!strcmp(a, "--says")) says = true;
@@ -214,6 +216,7 @@ int main(int argc, char **argv)
     (void)signal(SIGSEGV, crashed);
     (void)signal(SIGABRT, crashed);
     if (fault) return find_fault(fault, seeds ? seeds : 5000);
+    if (nodes && shards) return sim_store_scale((unsigned)nodes, (unsigned)shards, from);
     if (nodes) return sim_scale((unsigned)nodes, (unsigned)(tasks ? tasks : 10000), (unsigned)workers, from);
     if (oom && nth) {
         sim_config config = config_of(from);

@@ -10,9 +10,12 @@
 #define CLOSE_NS (25 * S)  /* after the script's end: whatever it started has ended */
 #define LAST_NS (16 * S)  /* after that: leases, their sweeping and its own mishaps are over */
 #define SEEN_NS (700ull * MS) /* less than between two readings */
+#define WARM_NS (100 * S)    /* all have come, and read as often as they will */
+#define MEASURE_NS (200 * S)
 #define CLIENT_NS (500ull * MS)
 
-enum { PUBLIC_LOOK, PUBLIC_CLOSE, PUBLIC_SEEN, PUBLIC_LAST, PUBLIC_BACK, PUBLIC_LEFT, PUBLIC_GONE, PUBLIC_LATE };
+enum { PUBLIC_LOOK, PUBLIC_CLOSE, PUBLIC_SEEN, PUBLIC_LAST, PUBLIC_BACK, PUBLIC_LEFT, PUBLIC_GONE, PUBLIC_LATE,
+       PUBLIC_WARM, PUBLIC_MEASURED };
 
 static void plan(sim *w, uint64_t after_ns, void *what, unsigned side) { sim_at(w, w->now_ns + after_ns, EVENT_PUBLIC, NULL, what, side); }
 
@@ -74,7 +77,7 @@ static bool start_process(void *user, lr_hosted *hosted)
     sim_say(p->world, "agent %u starts process %d for job %u", p->number, j->pid, j->driver->number);
     if (j->driver->dead || j->driver->left) {
         process_over(j, true);
-    } else if (is_worlds(j->driver)) {
+    } else if (is_worlds(j->driver) && !p->world->config.big) {
         p->world->stats.joins++;
         j->node = sim_node_add(p->world, p->offers);
         j->node->hosted = j;
@@ -471,6 +474,26 @@ static void close_job(sim *w)
     plan(w, LAST_NS, NULL, PUBLIC_LAST);
 }
 
+/* ---- for scale ---------------------------------------------------------------------------------------- */
+
+static void warm(sim *w)
+{
+    for (unsigned i = 0; i < w->public->shard_count; i++)
+        w->public->shards[i].ops = 0;
+    w->stats.store_ops = 0;
+    plan(w, MEASURE_NS, NULL, PUBLIC_MEASURED);
+}
+
+static void measured(sim *w)
+{
+    const sim_public *u = w->public;
+    uint64_t most = 0;
+    for (unsigned i = 0; i < u->shard_count; i++)
+        if (u->shards[i].ops > most) most = u->shards[i].ops;
+    w->stats.store_most = most;
+    w->over = true;
+}
+
 static void step(sim *w, const sim_event *e)
 {
     sim_party *p = e->what;
@@ -485,6 +508,8 @@ static void step(sim *w, const sim_event *e)
         join(w->public->late);
         if (!w->config.may_fail) plan(w, SEEN_NS, NULL, PUBLIC_SEEN);
         return;
+    case PUBLIC_WARM: warm(w); return;
+    case PUBLIC_MEASURED: measured(w); return;
     case PUBLIC_LAST:
         check_rosters(w);
         check_store_left(w);
@@ -521,12 +546,29 @@ void sim_public_drop(const sim_event *e)
 void sim_public_open(sim *w)
 {
     sim_public *u = w->public = calloc(1, sizeof *u);
-    u->shard_count = 1 + (unsigned)sim_below(w, 3);
+    u->shard_count = w->config.shards ? w->config.shards : 1 + (unsigned)sim_below(w, 3);
     store_open(w);
     join(party_new(w, false));
-    for (uint64_t n = 1 + sim_below(w, 4); n > 0; n--)
+    for (uint64_t n = w->config.big ? w->config.nodes : 1 + sim_below(w, 4); n > 0; n--)
         join(party_new(w, true));
-    plan(w, LOOK_NS, NULL, PUBLIC_LOOK);
+    plan(w, w->config.big ? WARM_NS : LOOK_NS, NULL, w->config.big ? PUBLIC_WARM : PUBLIC_LOOK);
+}
+
+/* What a cluster of so many agents and one job asks of its store while nothing happens. One line, which docs/scale.md is
+ * made of. */
+int sim_store_scale(unsigned nodes, unsigned shards, uint64_t seed)
+{
+    char why[400] = "";
+    sim_config config = {.seed = seed, .nodes = nodes, .tasks = 1, .workers = 1, .big = true, .public = true, .shards = shards};
+    sim *w = sim_new(&config);
+    sim_run(w);
+    double seconds = (double)MEASURE_NS / 1e9, ops = (double)w->stats.store_ops;
+    printf("nodes=%u shards=%u store_ops_per_s=%.1f store_ops_per_node_s=%.3f store_ops_per_shard_s=%.1f\n", nodes, shards,
+           ops / seconds, ops / seconds / nodes, (double)w->stats.store_most / seconds);
+    bool failed = w->failed;
+    if (failed) printf("%s\n", w->why);
+    sim_free(w, why, sizeof why);
+    return failed;
 }
 
 void sim_public_free(sim *w)

@@ -219,6 +219,7 @@ typedef struct sim_config {
     unsigned nodes, tasks, workers;
     bool alone;       /* one node that has everything, no faults: what the program gives */
     bool big;         /* for scale: flat work, no faults */
+    unsigned shards;  /* of the control store; 0: some */
     bool public;      /* nodes come as in a cluster that many use (public.h) */
     bool says;        /* tells what happens */
     bool may_fail;    /* there is no memory now and then: errors are fine */
@@ -229,7 +230,7 @@ typedef struct sim_config {
 typedef struct sim_stats {
     uint64_t events, messages, bodies, bodies_done, faults, deaths, partitions, joins, allocations, records, poisoned, sent, bytes;
     uint64_t kinds[LR_MESSAGE_COUNT]; /* messages */
-    uint64_t store_ops, swept;
+    uint64_t store_ops, store_most, swept; /* most: of one shard */
     uint64_t done_ns, last_body_ns, work_ns, *delays;
     size_t delay_count;
 } sim_stats;
@@ -272,6 +273,7 @@ __attribute__((format(printf, 2, 3))) void sim_say(sim *w, const char *format, .
 sim *sim_new(const sim_config *config);
 void sim_run(sim *w);
 void sim_free(sim *w, char *why, size_t why_bytes); /* why: what is wrong with the end, or empty */
+int sim_store_scale(unsigned nodes, unsigned shards, uint64_t seed);
 int sim_scale(unsigned nodes, unsigned tasks, unsigned workers, uint64_t seed);
 bool lr_fault_plant(const char *name);
 int lr_fault_list(void);
