@@ -1,8 +1,8 @@
 -- chain.lua - a chain of n= (1,000) tasks, each of which takes the value of the one before (bytes=, 100,000) and makes
 -- the next, all on one node process, which is then killed; then the last value is asked for. seconds until it is there;
 -- most: how often the task that ran most often has run, before and after; again: how many ran more than once. With
--- hold=0 the script holds the last future only. Wants --procs 2 --workers 0, and LUARUN_SHARE=0 LUARUN_RING=0: else what
--- a process has made is mapped, and outlives it.
+-- hold=0 the script holds the last future only. Wants --procs 2 --workers 0, and LUARUN_SHARE=0 LUARUN_RING=0: else
+-- what a process has made is mapped, and outlives it.
 package.path = arg[0]:match("^(.*/)") .. "?.lua;" .. package.path
 local lr, kit, nodes = require "luarun", require "kit", require "nodes"
 
