@@ -5,6 +5,7 @@
 #include "bindings/plain.h"
 #include "bindings/run.h"
 #include "bindings/session.h"
+#include "runtime/far.h"
 
 #include <stdlib.h>
 
@@ -255,6 +256,15 @@ static int forgive(lua_State *L)
     return 0;
 }
 
+/* bring(list): all values are needed here: those that lie on other nodes come at once. */
+static int bring(lua_State *L)
+{
+    size_t count = lr_far_is_open() ? lua_objlen(L, 1) : 0;
+    for (size_t i = 1; i <= count; i++)
+        lr_far_will_get(list_task(L, 1, i));
+    return 0;
+}
+
 /* await(list, count, timeout): waits for count ends of the list. true, or false at the timeout; in a task: see
  * core.check. */
 static int await(lua_State *L)
@@ -305,7 +315,7 @@ void lr_future_open(lr_state *S, lua_State *L)
     static const luaL_Reg functions[] = {
         {"get", future_get}, {"get_one", future_get_one}, {"take", future_take}, {"put", core_put},
         {"free", core_free},
-        {"check_list", check_list}, {"forgive", forgive}, {"await", await}, {"check", check_result},
+        {"check_list", check_list}, {"forgive", forgive}, {"bring", bring}, {"await", await}, {"check", check_result},
         {"is_future", is_future}, {NULL, NULL}};
     lr_state_register(S, L, functions);
     lua_pushlightuserdata(L, (void *)&lr_error_mark);

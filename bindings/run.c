@@ -416,6 +416,7 @@ static void watch_got(lr_slot *s, lr_task *first)
 {
     s->wait = LR_WAIT_GET;
     s->got_first = first;
+    if (first == s->got) lr_far_will_get(first);
     lr_park_watch(&s->park, &s->single, first);
 }
 
@@ -607,15 +608,15 @@ static int finish_blocked(lr_state *S, lua_State *L, lr_park_reason reason)
 
 int lr_wait_get(lr_state *S, lua_State *L, lr_task *t, uint32_t index, uint64_t deadline_ns)
 {
+    lr_slot *s = lr_may_park(S, L) ? S->current : NULL;
+    if (s && deadline_ns == LR_NEVER && !lr_task_has(s->task, LR_TASK_MACHINE) &&
+        lr_pool_run_own(S->worker, s->task, t))
+        return lr_take(S, L, t, index);
+    if (!s && deadline_ns == LR_NEVER && lr_pool_run_here(S->worker, t)) return lr_take(S, L, t, index);
+    if (!s) check_stack(S, L);
     lr_task *first = comes_first(t);
     if (!first) return lr_take(S, L, t, index);
-    if (lr_may_park(S, L)) {
-        lr_slot *s = S->current;
-        if (deadline_ns == LR_NEVER && !lr_task_has(s->task, LR_TASK_MACHINE) &&
-            lr_pool_run_own(S->worker, s->task, t)) {
-            lr_task_release(first);
-            return lr_take(S, L, t, index);
-        }
+    if (s) {
         lr_park_init(&s->park, S->worker, s->task, 1, deadline_ns);
         lr_task_retain(t);
         s->got = t;
@@ -623,16 +624,12 @@ int lr_wait_get(lr_state *S, lua_State *L, lr_task *t, uint32_t index, uint64_t 
         watch_got(s, first);
         return lua_yield(L, 0);
     }
-    if (deadline_ns == LR_NEVER && first == t && lr_pool_run_here(S->worker, t)) {
-        lr_task_release(first);
-        return lr_take(S, L, t, index);
-    }
-    check_stack(S, L);
     for (; first; first = comes_first(t)) {
         lr_park p;
         lr_watch watch;
         lr_park_init(&p, S->worker, current_task(S), 1, deadline_ns);
         lr_park_watch(&p, &watch, first);
+        if (first == t) lr_far_will_get(t);
         lr_park_reason reason = block(S, &p, false);
         if (reason != LR_PARK_READY) lr_task_unwatch(first, &watch.waiter);
         lr_task_release(first);

@@ -487,6 +487,7 @@ static void take_lent_result(link_state *l, lr_crossing *c, const lr_message *m,
         lr_pool_end(s->t, (lr_task_state)m->result.state, &value);
     else
         lr_pool_fail(s->t, LR_ERR_OBJECT_LOST, "a value on another node could not be taken in", NULL);
+    lr_far_ended(s->t);
 }
 
 static void take_away_result(link_state *l, lr_crossing *c, const lr_message *m, bool sound)
@@ -501,10 +502,13 @@ static void take_away_result(link_state *l, lr_crossing *c, const lr_message *m,
     l->returned_by = NULL;
     if (whole && lr_far_any(&value)) lr_task_set(t, LR_TASK_FAR);
     if (whole) lr_origin_keep(o, t);
+    lr_task_retain(t); /* its end takes the count */
     if (whole)
         lr_away_end(cluster.pool, t, (lr_task_state)m->result.state, &value);
     else
         lr_away_fail(cluster.pool, t, LR_ERR_ERROR, "its result could not be taken in from the node that ran it");
+    lr_far_ended(t);
+    lr_task_release(t);
     lr_origin_release(o);
 }
 

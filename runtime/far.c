@@ -331,6 +331,26 @@ lr_far_state lr_far_look(const lr_task *t, lr_task **arrival)
     return lost ? LR_FAR_LOST : LR_FAR_COMING;
 }
 
+static void bring_all(const lr_task *t)
+{
+    lr_task *arrival;
+    if (lr_task_state_of(t) != LR_TASK_READY || !lr_task_has(t, LR_TASK_FAR)) return;
+    (void)lr_far_look(t, &arrival);
+    if (arrival) lr_task_release(arrival);
+}
+
+void lr_far_will_get(lr_task *t)
+{
+    if (!lr_far_is_open()) return;
+    lr_task_set(t, LR_TASK_BRING); /* first: its end looks for it */
+    bring_all(t);
+}
+
+void lr_far_ended(const lr_task *t)
+{
+    if (lr_task_has(t, LR_TASK_BRING)) bring_all(t);
+}
+
 /* ---- tasks whose inputs are far --------------------------------------------------------------------------------- */
 
 static void due(bringing *b)
@@ -458,6 +478,7 @@ void lr_far_turn(void)
     bury();
 }
 
+bool lr_far_is_open(void) { return atomic_load_explicit(&far.open, memory_order_relaxed); }
 bool lr_far_rests(void) { return atomic_load(&far.busy) == 0; }
 
 /* ---- life ----------------------------------------------------------------------------------------------------- */

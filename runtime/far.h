@@ -36,6 +36,8 @@ void lr_far_open(lr_pool *pool, const lr_far_hooks *hooks);
 /* Nothing comes any more: what is waited for fails as cancelled. */
 void lr_far_close(void);
 void lr_far_turn(void);
+/* From any thread. */
+bool lr_far_is_open(void);
 /* From any thread: nobody waits for anything. */
 bool lr_far_rests(void);
 
@@ -68,6 +70,10 @@ bool lr_far_any(const lr_value *v);
 lr_far_state lr_far_look(const lr_task *t, lr_task **arrival);
 /* Of the inputs of t: the node with most of the bytes that are not here, and how many. */
 uint64_t lr_far_nearest(const lr_task *t, lr_id *node);
+/* From any thread: the value of t is needed here, once it has ended. */
+void lr_far_will_get(lr_task *t);
+/* It has ended; what lr_far_will_get has said is done. */
+void lr_far_ended(const lr_task *t);
 /* From any thread: a task whose inputs have all ended, some far. Takes over a count. */
 void lr_far_bring(lr_task *t);
 

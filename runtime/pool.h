@@ -119,11 +119,11 @@ typedef struct lr_pool {
     void (*machine_parked)(lr_task *t, bool parked);
     bool (*machine_rests)(void); /* nothing to do, no timer */
     /* of a cluster; NULL on a single node */
-    void (*inputs_far)(lr_task *t);  /* all inputs of t have ended, some are marked LR_TASK_FAR. Takes over a count */
+    void (*_Atomic inputs_far)(lr_task *t); /* all inputs have ended, some are marked LR_TASK_FAR. Takes over a count */
     _Atomic bool others_hungry;      /* another node has asked for work: */
-    void (*work_is_left)(void);      /* said once after that, when work is pushed while every worker here is
+    void (*_Atomic work_is_left)(void);      /* said once after that, when work is pushed while every worker here is
                                         busy; and when something was cancelled */
-    void (*work_is_wanted)(void);    /* a worker here has nothing to do */
+    void (*_Atomic work_is_wanted)(void);    /* a worker here has nothing to do */
     lr_bell *bell;                   /* threads here that wait lead the node's loop meanwhile; */
     void (*node_turn)(void);         /* the leader: turns it once */
 } lr_pool;

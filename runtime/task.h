@@ -35,6 +35,7 @@ struct lr_input;
 #define LR_TASK_GUEST 1024u     /* another node's: it is not sent on */
 #define LR_TASK_INJECTED 2048u  /* in an injection queue */
 #define LR_TASK_FAR 4096u       /* set before its end: objects of its result were on another node (runtime/far.h) */
+#define LR_TASK_BRING 8192u     /* somebody waits for its value: those are brought at once */
 
 typedef struct lr_task lr_task;
 

@@ -83,6 +83,7 @@ function lr.get(what, timeout)
   local n = core.check_list(what)
   check_seconds("get", "timeout", timeout)
   local values = { n = n }
+  core.bring(what)
   if not timeout then
     for i = 1, n do values[i] = (get(what[i])) end
     return values

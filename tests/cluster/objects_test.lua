@@ -311,6 +311,22 @@ check.test("results stay where they were made; a task goes where its inputs are"
     print(store().bytes_in - moved)]], "40000000\n", APART)
 end)
 
+check.test("a list of results is brought at once, not one after the other", function()
+  prints("--procs 2", [[
+    local of = lr.remote(function(i) return lr.tensor("f64", 20000):fill(i) end)
+    local list = {}
+    for i = 1, 40 do list[i] = of(i) end
+    lr.wait(list)
+    assert(store().fetched == 0, "nothing was asked for")
+    local all = {}
+    for i = 2, 40 do all[i - 1] = list[i] end
+    local f = lr.put(1) -- nothing of it is far
+    all[#all + 1] = f
+    local values = lr.get(all)
+    for i = 2, 40 do assert(values[i - 1]:get(20000) == i) end
+    print(store().fetched, list[1]:get():get(1))]], "39\t1\n", APART)
+end)
+
 -- In files of a directory: how often each was run.
 local RUNS = [[
 local dir = io.popen("mktemp -d"):read("*l")
