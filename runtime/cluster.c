@@ -501,7 +501,7 @@ static void take_away_result(link_state *l, lr_crossing *c, const lr_message *m,
     l->origin = NULL;
     l->returned_by = NULL;
     if (whole && lr_far_any(&value)) lr_task_set(t, LR_TASK_FAR);
-    if (whole) lr_origin_keep(o, t);
+    if (whole) lr_origin_keep(o, t, &value);
     lr_task_retain(t); /* its end takes the count */
     if (whole)
         lr_away_end(cluster.pool, t, (lr_task_state)m->result.state, &value);

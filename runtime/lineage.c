@@ -5,6 +5,7 @@
 #include "runtime/exchange.h"
 #include "runtime/extra.h"
 #include "runtime/far.h"
+#include "sched/digest.h"
 #include "sched/map.h"
 
 #include <stdio.h>
@@ -23,6 +24,7 @@ struct lr_origin {
     lr_task *t;     /* one count; until it keeps the task itself, afterwards not: its result may name this origin */
     uint32_t depth;  /* of the chain of origins that its arguments are made by */
     uint64_t weight; /* bytes of objects here that the chain keeps */
+    uint64_t digest; /* of its first result; 0: there is none */
     lr_link link;    /* in kept */
     lr_map orphans; /* task -> lr_stand_in */
     struct remake *remakes;
@@ -158,7 +160,7 @@ static lr_task *as_before(const lr_task *t, lr_value *args, uint32_t counts)
     return NULL;
 }
 
-void lr_origin_keep(lr_origin *o, lr_task *t)
+void lr_origin_keep(lr_origin *o, lr_task *t, const lr_value *result)
 {
     lr_value args;
     if (!o || o->t != t || o->count == 1 || !lr_value_copy(&args, &t->args)) return;
@@ -167,6 +169,7 @@ void lr_origin_keep(lr_origin *o, lr_task *t)
     lr_task_release(t);
     o->t = own;
     o->keeps = true;
+    o->digest = lr_digest(lr_value_reader(result));
     lr_list_append(&lineage.kept, &o->link);
     hold_inputs(o, 1);
     if (refs_in(&own->args) == 0) return;
@@ -381,10 +384,26 @@ static void give_remakes(lr_origin *o, lr_task *t)
     }
 }
 
+/* The first result stands; that there is another one is a mistake in the program, which should be known. */
+static void compare(const lr_origin *o, const lr_task *t)
+{
+    char id[LR_ID_TEXT];
+    if (!lr_id_equal(t->id, o->t->id) || lr_task_state_of(t) != LR_TASK_READY || o->digest == 0) return;
+    uint64_t digest = lr_digest(lr_value_reader(&t->result));
+    if (digest == 0 || digest == o->digest) return;
+    lr_id_format(t->id, id);
+    fprintf(stderr,
+            "luarun: nondeterministic: %.80s (%.8s), run again because a node was lost, returned another value; the "
+            "first one stands. What a task returns must depend on its arguments only (math.random is fine, a clock is "
+            "not)\n",
+            lr_task_name(t), id);
+}
+
 static void go_on(follower *f)
 {
     lr_origin *o = f->origin;
     lr_task_set(f->t, LR_TASK_SEEN);
+    compare(o, f->t);
     give_remakes(o, f->t);
     if (f->orphan) end_orphan(f->orphan, f->t);
     for (uint32_t i = 0; i < refs_in(&f->t->result) && searches(o); i++) {

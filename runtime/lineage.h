@@ -56,8 +56,8 @@ void lr_origin_release(lr_origin *o); /* NULL is welcome */
 /* What can only be made again by it costs more than it is worth: its values should be brought here. */
 bool lr_origin_is_heavy(const lr_origin *o);
 /* The result of t has been taken in: if something in it may have to be made again its arguments are o's from now on. o
- * may be NULL, or of another task. */
-void lr_origin_keep(lr_origin *o, lr_task *t);
+ * may be NULL, or of another task. Should t run again and give another value, that is said on the terminal. */
+void lr_origin_keep(lr_origin *o, lr_task *t, const lr_value *result);
 
 /* Takes over a count of t, and counts the origin once more. NULL: no memory. */
 lr_stand_in *lr_stand_in_new(lr_task *t, lr_origin *o);

@@ -369,6 +369,22 @@ check.test("lost objects that nobody asks for are not made again; those that are
     print "done"]], "done\n", APART)
 end)
 
+check.test("a task that is run again and returns something else is reported; what came first stands", function()
+  local err = prints("--procs 2", RUNS .. [[
+    local child = lr.remote(function(at) until_true(function() return io.open(at) end, at) return 7 end)
+    local of = lr.remote(function(n, at) return child(at), n or pid() end)
+    for _, n in ipairs { 5, false } do
+      local at = dir .. "/" .. tostring(n)
+      local f, first = of:with{ name = "of" .. tostring(n) }(n, at):get()
+      kill_all()
+      io.open(at, "w"):close()
+      print(f:get(20), first ~= nil)
+    end
+    os.execute("rm -r " .. dir)]], "7\ttrue\n7\ttrue\n", APART)
+  check.ok(err:find "nondeterministic: offalse %(%x+%), run again because a node was lost, returned another value", err)
+  check.ok(not err:find "of5", err)
+end)
+
 check.test("states that lead to a far one are let go of there, and made again should they be needed", function()
   prints("--procs 2", RUNS .. [[
     local first = lr.remote(function() return pid(), lr.tensor("f64", 125 * 1000):fill(0) end):with{ returns = 2 }
