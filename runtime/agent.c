@@ -11,6 +11,7 @@
 #include "runtime/statedir.h"
 #include "sched/hosting.h"
 #include "sched/lease.h"
+#include "sched/leftover.h"
 #include "sched/roster.h"
 
 #include <errno.h>
@@ -29,6 +30,7 @@
 #define ERRORS_LIMIT 1000u
 #define TOKEN_LOG (0xc0ull << 56)
 #define TOKEN_HOSTING (0xc5ull << 56)
+#define TOKEN_LEFTOVER (0xc6ull << 56)
 #define WORD_TEXT 24
 
 typedef struct job {
@@ -50,6 +52,7 @@ static struct {
     char beside_cpu[LR_RESOURCES_TEXT]; /* of the offers: what job processes are told */
     lr_lease lease;
     lr_roster jobs, nodes;
+    lr_leftover leftover;
     lr_hosting hosting;
     int signals_fd;
     bool ends, quiet;
@@ -268,6 +271,7 @@ static void on_reply(void *user, const lr_control_reply *reply)
 {
     (void)user;
     if (lr_lease_reply(&agent.lease, reply) || lr_roster_reply(&agent.jobs, reply)) return;
+    if (lr_leftover_reply(&agent.leftover, reply)) return;
     if (!lr_roster_reply(&agent.nodes, reply)) lr_hosting_reply(&agent.hosting, reply);
 }
 
@@ -361,12 +365,14 @@ static void loop(void)
         lr_lease_turn(&agent.lease, now_ns);
         lr_roster_turn(&agent.jobs, now_ns);
         lr_roster_turn(&agent.nodes, now_ns);
+        lr_leftover_turn(&agent.leftover, now_ns);
         lr_control_turn(agent.control, 0);
         uint64_t until_ns = lr_hosting_tend(&agent.hosting, lr_clock_ns());
         until_ns = earlier(until_ns, lr_control_redis_deadline(agent.control));
         until_ns = earlier(until_ns, lr_lease_deadline(&agent.lease));
         until_ns = earlier(until_ns, lr_roster_deadline(&agent.jobs));
         until_ns = earlier(until_ns, lr_roster_deadline(&agent.nodes));
+        until_ns = earlier(until_ns, lr_leftover_deadline(&agent.leftover));
         if (!agent.ends) wait_for(until_ns);
     }
 }
@@ -400,6 +406,18 @@ static void leave(void)
     explicit_bzero(agent.secret_entry, sizeof agent.secret_entry);
 }
 
+static bool job_lives(void *user, lr_id id)
+{
+    (void)user;
+    return !agent.jobs.read || lr_roster_find(&agent.jobs, id);
+}
+
+static unsigned node_count(void *user)
+{
+    (void)user;
+    return (unsigned)agent.nodes.by_key.count;
+}
+
 static void begin_watching(void)
 {
     agent.hosting.control = agent.control;
@@ -418,6 +436,9 @@ static void begin_watching(void)
     agent.nodes.handler = (lr_roster_handler){on_node, on_node_gone, on_node_swept, NULL};
     lr_roster_begin(&agent.jobs);
     lr_roster_begin(&agent.nodes);
+    agent.leftover = (lr_leftover){.control = agent.control, .token = TOKEN_LEFTOVER, .lives = job_lives,
+                                   .agents = node_count};
+    lr_leftover_begin(&agent.leftover, lr_clock_ns());
 }
 
 int lr_agent_run(const lr_config *config)
