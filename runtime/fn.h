@@ -36,7 +36,6 @@ typedef struct lr_fn {
     char *module, *field;     /* LR_FN_MODULE */
     struct lr_kernel *kernel; /* LR_FN_KERNEL: not owned; kernel libraries stay loaded */
     _Atomic uint64_t mean_ns; /* moving average of the running time; 0: not yet known */
-    _Atomic uint64_t count;   /* finished tasks */
     struct lr_fn *newer, *older; /* among all that live */
 } lr_fn;
 

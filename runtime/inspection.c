@@ -2,6 +2,7 @@
 
 #include "runtime/clock.h"
 #include "runtime/cluster.h"
+#include "runtime/fn.h"
 #include "runtime/here.h"
 #include "runtime/member.h"
 #include "runtime/shared.h"
@@ -116,13 +117,60 @@ static bool write_objects(FILE *out, const lr_message *m, lr_id node)
     return true;
 }
 
+/* The same in every process that has it: code is sent as it is. Bytes: of the code and of what it caught. */
+static lr_id function_id(const lr_fn *fn, uint64_t *bytes)
+{
+    lr_id id = lr_id_from_bytes(fn->name ? fn->name : "", fn->name ? strlen(fn->name) : 0);
+    lr_object *const *refs = lr_value_refs(&fn->body);
+    lr_id body = lr_id_from_bytes(lr_value_bytes(&fn->body), fn->body.size_bytes);
+    *bytes = fn->body.size_bytes;
+    id = lr_id_child(id, body.lo);
+    for (uint32_t i = 0; i < lr_value_ref_count(&fn->body); i++) {
+        if (refs[i]->kind != LR_OBJECT_CODE) continue;
+        const lr_code *code = (const lr_code *)(const void *)refs[i];
+        id = lr_id_child(id, code->hash.lo);
+        *bytes += code->size_bytes;
+    }
+    return id;
+}
+
+typedef struct function_list {
+    FILE *out; /* NULL: they are counted */
+    uint64_t count, limit;
+} function_list;
+
+static void write_function(void *user, const lr_fn *fn)
+{
+    static const char *const kinds[] = {[LR_FN_LUA] = "lua", [LR_FN_MODULE] = "module", [LR_FN_KERNEL] = "kernel"};
+    function_list *l = user;
+    uint64_t bytes;
+    if (!lr_fn_is_whole(fn) || l->count++ >= l->limit || !l->out) return;
+    fputc('1', l->out);
+    write_id(l->out, "fn", function_id(fn, &bytes));
+    fprintf(l->out, " kind=%s bytes=%llu", kinds[fn->kind], (unsigned long long)bytes);
+    fprintf(l->out, " mean=%llu", (unsigned long long)atomic_load(&fn->mean_ns));
+    write_line(l->out, "name", fn->name);
+}
+
+static bool write_functions(FILE *out, const lr_message *m, lr_id node)
+{
+    function_list all = {NULL, 0, m->inspect.limit}, list = {out, 0, m->inspect.limit};
+    lr_fn_each(write_function, &all);
+    write_process(out, node, all.count);
+    fputc('\n', out);
+    lr_fn_each(write_function, &list);
+    return true;
+}
+
 char *lr_inspection_write(const lr_message *m, lr_id node, size_t *size_bytes)
 {
     char *text = NULL;
     FILE *out = open_memstream(&text, size_bytes);
     if (!out) return NULL;
-    bool tasks = m->inspect.what == LR_INSPECT_TASKS;
-    bool whole = tasks ? write_tasks(out, m, node) : write_objects(out, m, node);
+    bool (*const write)(FILE *, const lr_message *, lr_id) = m->inspect.what == LR_INSPECT_TASKS ? write_tasks
+                                                             : m->inspect.what == LR_INSPECT_OBJECTS ? write_objects
+                                                                                                     : write_functions;
+    bool whole = write(out, m, node);
     if (fclose(out) == 0 && whole) return text;
     free(text);
     return NULL;
@@ -159,10 +207,12 @@ static bool parse(lr_bytes key, lr_message *m)
     const char *what = strsep(&rest, ":"), *state = strsep(&rest, ":");
     if (!state || !rest || !lr_id_parse(rest, &m->inspect.token)) return false;
     m->kind = LR_MESSAGE_INSPECT;
-    m->inspect.what = strcmp(what, "tasks") == 0 ? LR_INSPECT_TASKS : LR_INSPECT_OBJECTS;
+    static const char *const names[] = {"tasks", "objects", "functions"};
+    m->inspect.what = LR_COUNT(names);
+    for (unsigned i = 0; i < LR_COUNT(names); i++)
+        if (strcmp(what, names[i]) == 0) m->inspect.what = i;
     m->inspect.state = strcmp(state, "any") == 0 ? 0 : (uint64_t)lr_task_state_from_name(state) + 1;
-    bool known = m->inspect.what == LR_INSPECT_TASKS || strcmp(what, "objects") == 0;
-    return known && m->inspect.state <= LR_TASK_STATE_COUNT;
+    return m->inspect.what < LR_COUNT(names) && m->inspect.state <= LR_TASK_STATE_COUNT;
 }
 
 static question *new_question(const lr_message *m)

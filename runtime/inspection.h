@@ -16,11 +16,14 @@
  *   process  1 process=ID host=H pid=N total=N guests=N                       (tasks; guests: also told by their owner)
  *   process  1 process=ID host=H pid=N total=N used=BYTES capacity=BYTES peak=BYTES spilled=BYTES held=BYTES
  *            elsewhere=BYTES                                                  (objects; one line)
+ *   process  1 process=ID host=H pid=N total=N                                (functions)
  *   task     1 task=ID state=S age=MS attempt=N children=N progress=1/65535 guest=0|1 away=0|1 name=f
  *   object   1 bytes=N references=N where=memory pid=N id=ID site=tensor made at x.lua:1
+ *   function 1 fn=ID kind=lua|module|kernel bytes=N mean=NS name=f
  *
  * A task that was given away is told twice: by its owner (away=1; its state is that of the record, `running`), and by
- * the process that has it (guest=1), which knows its state.
+ * the process that has it (guest=1), which knows its state. A function is told by every process that has it, under the
+ * hash of what it is made of.
  *
  * Owns: the questions that are being answered. Thread: the leader of the node's loop. Blocks: never. */
 #ifndef RUNTIME_INSPECTION_H
@@ -30,7 +33,7 @@
 
 #define LR_INSPECTION_ROWS 1000u /* of one job */
 
-enum { LR_INSPECT_TASKS, LR_INSPECT_OBJECTS }; /* what: of an INSPECT */
+enum { LR_INSPECT_TASKS, LR_INSPECT_OBJECTS, LR_INSPECT_FUNCTIONS }; /* what: of an INSPECT */
 
 /* This process's lines for an INSPECT, ended with a 0; to be freed. NULL: no memory. */
 char *lr_inspection_write(const lr_message *inspect, lr_id node, size_t *size_bytes);

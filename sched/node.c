@@ -11,7 +11,7 @@
 enum { OWE_START = 1, OWE_FAIL = 2, OWE_TIMEOUT = 4, OWE_RELEASE = 8 };
 
 /* What a request was about: the high byte of its token. */
-enum { ABOUT_NODE = 1, ABOUT_JOB, ABOUT_FUNCTION, ABOUT_ERROR };
+enum { ABOUT_NODE = 1, ABOUT_JOB, ABOUT_ERROR };
 
 /* --- names --- */
 
@@ -429,17 +429,6 @@ static void on_job_end(lr_node *n, const lr_event *e, lr_actions *out)
     r->notify = true;
 }
 
-static void on_function_seen(lr_node *n, const lr_event *e, lr_actions *out)
-{
-    char *text = record_room(out);
-    size_t size = lr_record_function(text, LR_RECORD_MAX, e->function.job, e->function.name);
-    lr_control_request *r =
-        request(n, out, ABOUT_FUNCTION, LR_CONTROL_PUT, LR_CONTROL_TABLE_FUNCTION);
-    r->key = lr_bytes_of_id(&e->function.id);
-    r->owner = e->function.job;
-    r->value = record_done(out, size);
-}
-
 static void on_error_report(lr_node *n, const lr_event *e, lr_actions *out)
 {
     char *text = record_room(out);
@@ -465,7 +454,6 @@ static handler *const handlers[LR_EVENT_COUNT] = {
     [LR_EVENT_CONTROL_REPLY] = on_control_reply,
     [LR_EVENT_JOB_START] = on_job_start,
     [LR_EVENT_JOB_END] = on_job_end,
-    [LR_EVENT_FUNCTION_SEEN] = on_function_seen,
     [LR_EVENT_ERROR_REPORT] = on_error_report,
 };
 

@@ -33,7 +33,6 @@
  *   CONTROL_REPLY    counts what failed; tries the node's own row again           CONTROL, TIMER
  *   JOB_START        writes the job's row                                         CONTROL
  *   JOB_END          drops the job's queued tasks, deletes its rows               TASK_RELEASE..., CONTROL
- *   FUNCTION_SEEN    writes the function's row                                    CONTROL
  *   ERROR_REPORT     appends to the error log                                     CONTROL
  *
  * Every step, whatever the event, also expires what is due and starts what fits, in this order: the
@@ -96,10 +95,6 @@ typedef struct lr_event {
             const char *name;       /* the script; may be NULL */
             const char *end_status; /* JOB_END: "ok", "failed", ... */
         } job;
-        struct {
-            lr_id id, job;
-            const char *name;
-        } function;
         struct {
             lr_id task, job;
             lr_err err;

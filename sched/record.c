@@ -65,15 +65,6 @@ size_t lr_record_history(char *text, size_t size_bytes, uint64_t now_ns, lr_id j
     return end(&t);
 }
 
-size_t lr_record_function(char *text, size_t size_bytes, lr_id job, const char *name)
-{
-    lr_text t = begin(text, size_bytes);
-    field_id(&t, " job=", job);
-    lr_text_string(&t, " name=");
-    free_text(&t, name);
-    return end(&t);
-}
-
 size_t lr_record_error(char *text, size_t size_bytes, uint64_t now_ns, lr_id task, lr_id job,
                        lr_err err, const char *function_name, const char *message)
 {

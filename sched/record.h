@@ -8,7 +8,6 @@
  *   node      1 since=NS offers=cpu=2,gpu=1
  *   job       1 since=NS name=script.lua
  *   history   1 job=ID ended=NS status=ok            (a log: jobs that are over)
- *   function  1 job=ID name=f
  *   error     1 task=ID job=ID at=NS code=timeout function=f: message
  *
  * Every function writes into the buffer (cut where it ends) and returns the bytes written, without the 0.
@@ -27,7 +26,6 @@ size_t lr_record_node(char *text, size_t size_bytes, uint64_t now_ns, const lr_r
 size_t lr_record_job(char *text, size_t size_bytes, uint64_t now_ns, const char *name);
 size_t lr_record_history(char *text, size_t size_bytes, uint64_t now_ns, lr_id job,
                          const char *status);
-size_t lr_record_function(char *text, size_t size_bytes, lr_id job, const char *name);
 size_t lr_record_error(char *text, size_t size_bytes, uint64_t now_ns, lr_id task, lr_id job,
                        lr_err err, const char *function_name, const char *message);
 

@@ -117,6 +117,21 @@ check.test("memory and list objects: the tensor with its holders and site, and e
   check.ok(json:find('"stores":[{"capacity":', 1, true), json)
 end)
 
+check.test("list functions: each once, with its code's size and the processes that have it", function()
+  local found = {}
+  for _, f in ipairs(lines(luarun("list", "functions").out)) do found[f[#f]] = f end
+  check.ok(found.held and found.after, "both are there")
+  local id, job_id, kind = unpack(found.held)
+  check.eq({ #id, #job_id, kind }, { 32, 8, "lua" })
+  check.eq(found.held[#found.held - 1], "2") -- the script's process and the node's
+  check.eq(found.after[#found.after - 1], "1")
+  check.ok(found.after[1] ~= id, "two functions have two ids")
+  local json = luarun("list", "functions", "name=held", "--json").out
+  local bytes = json:match('^%[{"bytes":(%d+),"id":"' .. id .. '","job":"' .. job_id
+    .. '%x+","kind":"lua","name":"held","processes":2}%]\n$')
+  check.ok(bytes and tonumber(bytes) > 20 and tonumber(bytes) < 4000, json)
+end)
+
 local second, end_second = job("second.lua")
 
 check.test("two jobs, and a console on the cluster", function()

@@ -311,8 +311,8 @@ static void write_owned(sim_party *p)
 {
     for (unsigned i = 0; i < 3; i++) {
         lr_id key = lr_id_child(p->lease.key, 1000 + i);
-        lr_control_request r = {.op = LR_CONTROL_PUT, .table = LR_CONTROL_TABLE_FUNCTION, .key = lr_bytes_of_id(&key),
-                                .owner = p->lease.key, .value = lr_bytes_of("1 f", 3)};
+        lr_control_request r = {.op = LR_CONTROL_PUT, .table = LR_CONTROL_TABLE_OBJECT, .key = lr_bytes_of_id(&key),
+                                .owner = p->lease.key, .value = lr_bytes_of("1 o", 3)};
         LR_ASSERT(lr_control_request_make(&p->client.control, &r) == LR_ERR_NONE);
     }
 }

@@ -409,13 +409,9 @@ static void jobs_are_written_and_leave_a_line(void **state)
     did("release start");
 }
 
-static void functions_and_errors_are_written(void **state)
+static void errors_are_written(void **state)
 {
     (void)state;
-    step_event(T0, (lr_event){.kind = LR_EVENT_FUNCTION_SEEN, .function = {{5, 5}, job, "fib"}});
-    did("control");
-    row_is(&items[0].request, LR_CONTROL_PUT, LR_CONTROL_TABLE_FUNCTION,
-           "1 job=00000000000000070000000000000007 name=fib");
     char *long_message = calloc(1, 100001);
     memset(long_message, 'x', 100000);
     step_event(T0, (lr_event){.kind = LR_EVENT_ERROR_REPORT,
@@ -489,7 +485,7 @@ int main(void)
         cmocka_unit_test_setup(a_full_list_loses_nothing, setup),
         cmocka_unit_test_setup(a_job_of_any_size_is_dropped, setup),
         cmocka_unit_test_setup(jobs_are_written_and_leave_a_line, setup),
-        cmocka_unit_test_setup(functions_and_errors_are_written, setup),
+        cmocka_unit_test_setup(errors_are_written, setup),
         cmocka_unit_test_setup(a_lost_announcement_is_made_again, setup),
         cmocka_unit_test_setup(time_never_goes_back, setup),
         cmocka_unit_test_setup(names_and_words_are_there, setup),

@@ -18,8 +18,6 @@ static void rows_are_lines(void **state)
     assert_string_equal(text, "1 since=99 name=?");
     lr_record_history(text, sizeof text, 99, a, "ok");
     assert_string_equal(text, "1 job=00000000000000010000000000000002 ended=99 status=ok");
-    lr_record_function(text, sizeof text, a, "f");
-    assert_string_equal(text, "1 job=00000000000000010000000000000002 name=f");
     lr_record_error(text, sizeof text, 99, a, b, LR_ERR_TIMEOUT, "f", "too\nlate");
     assert_string_equal(text, "1 task=00000000000000010000000000000002 "
                               "job=00000000000000030000000000000004 at=99 code=timeout function=f: "

@@ -1,4 +1,4 @@
---- What lives in the processes of all live jobs of a cluster: tasks, objects, stores (runtime/inspection.h).
+--- What lives in the processes of all live jobs of a cluster: tasks, objects, stores, functions (runtime/inspection.h).
 --
 -- A question is a wake-up that every driver hears; each writes one row with the lines of its job's processes, which is
 -- read and deleted here. It takes as long as the slowest driver, WAIT at most; jobs and nodes that were silent then are
@@ -178,6 +178,35 @@ function inspection.objects(tables)
   table.sort(list, function(a, b)
     if a.bytes ~= b.bytes then return a.bytes > b.bytes end
     return (a.id or "") < (b.id or "")
+  end)
+  return list, notes
+end
+
+---Functions of all live jobs, once for each job however many of its processes have them, by name: { id, job, name,
+---kind, bytes, mean, processes }. mean: seconds that its tasks run, lately, over the processes that have run some.
+---@return table[]? functions, string[]|string notes
+function inspection.fns(tables)
+  local list, known, ran = { total = 0 }, {}, {}
+  local notes, why = ask(tables, "functions", nil, function(job, process, f)
+    if not f then
+      list.total = list.total + tonumber(process.total)
+      return
+    end
+    local key, mean = job.id .. f.fn, tonumber(f.mean) / 1e9
+    local fn = known[key]
+    if not fn then
+      fn = { id = f.fn, job = job.id, name = f.name, kind = f.kind, bytes = tonumber(f.bytes), processes = 0 }
+      known[key], list[#list + 1], ran[fn] = fn, fn, 0
+    end
+    fn.processes = fn.processes + 1
+    if mean == 0 then return end
+    fn.mean = ((fn.mean or 0) * ran[fn] + mean) / (ran[fn] + 1)
+    ran[fn] = ran[fn] + 1
+  end)
+  if not notes then return nil, why end
+  table.sort(list, function(a, b)
+    if a.name ~= b.name then return a.name < b.name end
+    return a.job .. a.id < b.job .. b.id
   end)
   return list, notes
 end

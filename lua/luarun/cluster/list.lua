@@ -1,8 +1,8 @@
 --- `luarun list WHAT`: a table of the cluster, for people or as JSON, with filters field=value.
 --
--- list.read gives the rows, list.text the lines for people. Tasks and objects are in no table: every driver is asked
--- (inspection.lua). What no part of this version knows is refused by name: an empty list would say that there is
--- nothing.
+-- list.read gives the rows, list.text the lines for people. Tasks, objects and functions are in no table: every driver
+-- is asked (inspection.lua). What no part of this version knows is refused by name: an empty list would say that there
+-- is nothing.
 
 local inspection = require "luarun.cluster.inspection"
 local rows = require "luarun.cluster.rows"
@@ -21,6 +21,13 @@ local function both(tables, now)
 end
 
 local function age(now, at) return at and text.span(now - at) .. " ago" or "-" end
+
+local function brief(seconds)
+  if not seconds then return "-" end
+  if seconds >= 1 then return text.span(seconds) end
+  if seconds >= 1e-3 then return ("%.3g ms"):format(seconds * 1e3) end
+  return ("%.3g us"):format(seconds * 1e6)
+end
 
 -- By which the processes that are asked choose themselves.
 local STATES = { waiting = true, queued = true, running = true, ready = true, failed = true, cancelled = true }
@@ -50,9 +57,11 @@ local KINDS = {
     end,
   },
   functions = {
-    read = rows.functions,
-    heads = { "function", "job", "name" },
-    line = function(f) return { f.id, f.job and f.job:sub(1, 8), f.name } end,
+    read = inspection.fns,
+    heads = { "function", "job", "kind", "bytes", "mean", "processes", "name" },
+    line = function(f)
+      return { f.id, f.job:sub(1, 8), f.kind, text.size(f.bytes), brief(f.mean), f.processes, f.name }
+    end,
   },
   tasks = {
     read = function(tables, _, filters)

@@ -1,4 +1,4 @@
---- What stands in a cluster's tables, as plain Lua tables: nodes, jobs, jobs that are over, errors, functions.
+--- What stands in a cluster's tables, as plain Lua tables: nodes, jobs, jobs that are over, errors.
 --
 -- Rows are lines `1 field=value field=value ... last=free text` (sched/row.h, sched/record.h). Times come out in
 -- seconds since 1970; those that are of another clock are left out. It reads what `luarun.tables` gives and prints
@@ -115,17 +115,6 @@ function rows.errors(tables)
     return { number = row.version, job = f.job, task = f.task, code = f.code, ["function"] = name, message = message,
       at = seconds_of_ns(f.at) }
   end)
-end
-
-function rows.functions(tables)
-  local all, why = tables:scan("function")
-  if not all then return nil, why end
-  local list = {}
-  for _, row in ipairs(all) do
-    local f = rows.fields(row.value)
-    list[#list + 1] = { id = row.key, job = f.job, name = f.name }
-  end
-  return list
 end
 
 return rows
