@@ -169,6 +169,14 @@ static void on_node_gone(void *user, lr_roster_entry *entry)
 
 static uint64_t wall_ms(void) { return 1; }
 
+static bool job_lives(void *user, lr_id id)
+{
+    const sim_party *p = user;
+    return !p->jobs.read || lr_roster_find(&p->jobs, id);
+}
+
+static unsigned node_count(void *user) { return (unsigned)((const sim_party *)user)->nodes.by_key.count; }
+
 static void begin_watching(sim_party *p)
 {
     const lr_roster usual = {.control = &p->client.control, .allocator = &p->allocator, .connections = client_connections,
@@ -187,6 +195,9 @@ static void begin_watching(sim_party *p)
     p->nodes.handler = (lr_roster_handler){on_node, on_node_gone, NULL, p};
     lr_roster_begin(&p->jobs);
     lr_roster_begin(&p->nodes);
+    p->leftover = (lr_leftover){.control = &p->client.control, .token = 0xc6ull << 56, .lives = job_lives, .agents = node_count,
+                                .user = p};
+    lr_leftover_begin(&p->leftover, party_now(p));
     p->begun = true;
 }
 
@@ -216,6 +227,7 @@ static void on_reply(void *user, const lr_control_reply *reply)
 {
     sim_party *p = user;
     if (lr_lease_reply(&p->lease, reply) || !p->begun || p->left || lr_roster_reply(&p->jobs, reply)) return;
+    if (lr_leftover_reply(&p->leftover, reply)) return;
     if (!lr_roster_reply(&p->nodes, reply)) lr_hosting_reply(&p->hosting, reply);
 }
 
@@ -328,6 +340,7 @@ static void party_turn(sim_party *p)
     lr_lease_turn(&p->lease, now_ns);
     if (p->begun) lr_roster_turn(&p->jobs, now_ns);
     if (p->begun) lr_roster_turn(&p->nodes, now_ns);
+    if (p->begun) lr_leftover_turn(&p->leftover, now_ns);
     lr_control_turn(&p->client.control, 0);
     if (!p->agent && p->lease.held && !p->begun_job) {
         p->begun_job = true;
@@ -344,6 +357,7 @@ static void party_turn(sim_party *p)
         ring_at(p, lr_hosting_tend(&p->hosting, now_ns));
         ring_at(p, lr_roster_deadline(&p->jobs));
         ring_at(p, lr_roster_deadline(&p->nodes));
+        ring_at(p, lr_leftover_deadline(&p->leftover));
     }
     ring_at(p, lr_lease_deadline(&p->lease));
 }

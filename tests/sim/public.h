@@ -11,6 +11,7 @@
 #include "sched/control_memory.h"
 #include "sched/hosting.h"
 #include "sched/lease.h"
+#include "sched/leftover.h"
 #include "sched/roster.h"
 #include "tests/sim/sim.h"
 
@@ -77,6 +78,7 @@ struct sim_party {
     sim_client client;
     lr_lease lease;
     lr_roster jobs, nodes;
+    lr_leftover leftover;
     lr_hosting hosting;
     lr_allocator allocator;
     sim_memory memory;
