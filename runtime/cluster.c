@@ -593,6 +593,7 @@ static void take_here(link_state *l, const lr_message *m)
     l->is_broker = m->here.broker != 0;
     l->peer = lr_mesh_peer_up(&cluster.mesh, l->node, l->is_broker, offers, l);
     if (!l->peer) lr_transport_hang_up(l->link.peer);
+    if (l->peer && l->is_driver) lr_mesh_expect(&cluster.mesh, false); /* it knows every node, and is asked */
 }
 
 static void take_want_module(link_state *l, const lr_message *m)
@@ -1121,8 +1122,9 @@ static bool open_mesh(void)
     if (!lr_mesh_init(&cluster.mesh, c->node, !c->serves, cluster.offers, &lr_process_allocator, &hooks, c->node.lo))
         return false;
     lr_mesh_now(&cluster.mesh, lr_clock_ns());
-    if (c->expected == 0) return true;
-    lr_mesh_expect(&cluster.mesh, true);
+    if (c->expected == 0 && !c->serves) return true;
+    lr_mesh_expect(&cluster.mesh, true); /* serving: the driver */
+    if (c->serves) return true;
     cluster.expect_until_ns = lr_clock_ns() + LR_CLUSTER_EXPECT_NS;
     return true;
 }

@@ -524,7 +524,7 @@ static void way_failed(lr_mesh *m, lr_way *w, const char *why)
 {
     uint32_t granted = w->granted;
     bool wanted = granted > 0 || !lr_list_empty(&w->waiting);
-    lr_way_failed(w, m->now_ns);
+    lr_way_failed(&m->ways, w, m->now_ns);
     w->granted = 0;
     if (wanted) tell_reach(m, w, false); /* first: else it is named again at once */
     if (granted > 0) give_back(m, w->granted_by, w->node, granted);
@@ -533,7 +533,7 @@ static void way_failed(lr_mesh *m, lr_way *w, const char *why)
 
 static void try_way(lr_mesh *m, lr_way *w)
 {
-    lr_way_try(w, m->now_ns);
+    lr_way_try(&m->ways, w, m->now_ns);
     const char *why = m->hooks.reach(m->hooks.user, w->node, w->address);
     if (why) way_failed(m, w, why);
 }

@@ -36,6 +36,7 @@ typedef struct lr_ways {
     const lr_allocator *allocator;
     lr_map map; /* node -> lr_way */
     lr_list all;
+    uint64_t first_ns; /* no way's time is over before */
 } lr_ways;
 
 void lr_ways_init(lr_ways *ways, const lr_allocator *a);
@@ -46,12 +47,12 @@ lr_way *lr_ways_add(lr_ways *ways, lr_id node, const char *address, size_t addre
 /* Nothing waits for it. */
 void lr_ways_drop(lr_ways *ways, lr_way *way);
 /* The first whose time is over, or NULL. */
-lr_way *lr_ways_due(const lr_ways *ways, uint64_t now_ns);
-/* When there will be one; UINT64_MAX: never. */
+lr_way *lr_ways_due(lr_ways *ways, uint64_t now_ns);
+/* Not before then will there be one; UINT64_MAX: never. */
 uint64_t lr_ways_deadline(const lr_ways *ways);
 /* It is being tried, from now on; it has failed, and pauses. */
-void lr_way_try(lr_way *way, uint64_t now_ns);
-void lr_way_failed(lr_way *way, uint64_t now_ns);
+void lr_way_try(lr_ways *ways, lr_way *way, uint64_t now_ns);
+void lr_way_failed(lr_ways *ways, lr_way *way, uint64_t now_ns);
 void lr_ways_fini(lr_ways *ways);
 
 #endif

@@ -10,7 +10,7 @@ static void *held(uint64_t number) { return (void *)(uintptr_t)(number | 1); }
 void check_value_computed(sim_task *t, const sim_value *v)
 {
     sim *w = t->home->world;
-    if (w->config.may_fail) return; /* there, errors may come in any place */
+    if (w->config.may_fail || w->config.big) return; /* there, errors may come in any place; or it is too much to keep */
     if (v->poisoned) {
         w->stats.poisoned++;
         if (w->strict && t == w->root) /* others may be of a run that nobody wants any more */
@@ -31,7 +31,7 @@ void check_value_computed(sim_task *t, const sim_value *v)
 void check_value_seen(const sim_task *t)
 {
     sim *w = t->home->world;
-    if (t->value.state != LR_TASK_READY || t->value.poisoned || w->config.may_fail) return;
+    if (t->value.state != LR_TASK_READY || t->value.poisoned || w->config.may_fail || w->config.big) return;
     if (lr_map_find(&w->computed, t->id) != held(t->value.number))
         sim_violation(w, "2: the future of task %016llx shows on node %u what that task did not return",
                       (unsigned long long)t->id.lo, t->home->number);

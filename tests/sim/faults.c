@@ -57,7 +57,7 @@ void sim_faults_plan(sim *w)
     w->strict = lr_prng_below(&strict, 2) == 0;
     w->walls = !plain && sim_chance(w, 40);
     w->ahead = !w->config.big && sim_chance(w, 30);
-    w->brokers = w->config.big ? 3 : 1 + (unsigned)sim_below(w, 3);
+    w->brokers = w->config.brokers ? w->config.brokers : w->config.big ? 3 : 1 + (unsigned)sim_below(w, 3);
     sim_node_new(w, true, workers, driver_has_all && !w->config.big ? "gpu=2,tpu=1,none=0" : "gpu=0,tpu=0,none=0");
     for (uint64_t i = 1; i < count; i++) {
         bool sure = i == 1 && !driver_has_all;
@@ -93,7 +93,8 @@ static void cut_some_link(sim *w)
     w->stats.partitions++;
     sim_say(w, "link %u - %u is cut", a->number, b->number);
     sim_link_break(w, l, 30 * MS);
-    if (sim_chance(w, 50)) sim_block(w, a, b, sim_below(w, sim_chance(w, 20) ? 20 * S : 100 * MS));
+    bool may_last = a->number > 1 && b->number > 1; /* the one that has all must be reached again before others give up */
+    if (sim_chance(w, 50)) sim_block(w, a, b, sim_below(w, sim_chance(w, 20) && may_last ? 20 * S : 100 * MS));
 }
 
 void sim_fault(sim *w)

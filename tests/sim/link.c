@@ -54,6 +54,7 @@ void sim_link_over(sim *w, sim_link *l, unsigned side)
     l->over[side] = true;
     l->peer[side] = NULL;
     lr_link_remove(&l->at[side].link);
+    l->end[side]->link_count--;
     if (l->over[!side]) unchain(w, l);
 }
 
@@ -109,6 +110,7 @@ static sim_link *link_new(sim *w, sim_node *a, sim_node *b)
     for (unsigned side = 0; side < 2; side++) {
         l->at[side].of = l;
         lr_list_append(&l->end[side]->links, &l->at[side].link);
+        if (++l->end[side]->link_count > l->end[side]->most_links) l->end[side]->most_links = l->end[side]->link_count;
     }
     LR_ASSERT(lr_map_add(&w->linked, key_of(a, b), l, &w->allocator));
     return l;
@@ -267,6 +269,8 @@ void sim_link_send(sim_link *l, sim_node *from, const lr_message *m)
     w->stats.messages++;
     w->stats.kinds[m->kind]++;
     w->stats.bytes += size;
+    from->said++;
+    l->end[side]->heard++;
     sim_mix(w, from, 0x100u + m->kind, l->end[side]->id, size);
     if (w->config.says) say_message(w, from, l->end[side], m);
     if (l->cut || l->end[side]->dead) return;

@@ -3,7 +3,7 @@
  *   sim [--seeds N] [--from N]   so many seeds (1,000), from that one on
  *   sim --seed N [--says]        one, and what happens in it
  *   sim --oom [--seeds N]        so many seeds, each once for every allocation, which fails
- *   sim --nodes N --tasks M      for scale: what it costs (--workers: of each node, 4)
+ *   sim --nodes N --tasks M      for scale: what it costs (--workers: of each node, 4; --brokers: 3)
  *   sim --nodes N --shards M     for scale: what agents ask of the control store
  *   sim --fault NAME             with a planted fault (only in the build that has them): status 0 if it is found
  *   sim --faults                 their names
@@ -61,7 +61,7 @@ static outcome run(sim_config config, lr_map *computed)
     o.number = world->root ? world->root->value.number : 0;
     o.poisoned = !world->root || world->root->value.poisoned;
     o.stats = world->stats;
-    o.stats.delays = NULL;
+    o.stats.delays = o.stats.hops = NULL;
     if (computed) *computed = check_value_take(world);
     if (world->failed) {
         o.failed = true;
@@ -188,11 +188,11 @@ static int find_fault(const char *name, uint64_t count)
 }
 
 static const char *const usage = "usage: sim [--seeds N] [--from N] | --seed N [--says] | --oom [--seeds N] | --nodes N --tasks M "
-                                 "[--workers N] | --fault NAME [--seeds N] | --faults\n";
+                                 "[--workers N] [--brokers N] | --fault NAME [--seeds N] | --faults\n";
 
 int main(int argc, char **argv)
 {
-    uint64_t seeds = 0, from = 1, nth = 0, nodes = 0, tasks = 0, workers = 4, shards = 0;
+    uint64_t seeds = 0, from = 1, nth = 0, nodes = 0, tasks = 0, workers = 4, brokers = 0, shards = 0;
     bool one = false, says = false, oom = false;
     const char *fault = NULL;
     for (int i = 1; i < argc; i++) {
@@ -206,6 +206,7 @@ int main(int argc, char **argv)
         else if (!strcmp(a, "--tasks")) tasks = value, i++;
         else if (!strcmp(a, "--shards")) shards = value, i++;
         else if (!strcmp(a, "--workers")) workers = value, i++;
+        else if (!strcmp(a, "--brokers")) brokers = value, i++;
         else if (!strcmp(a, "--fault") && i + 1 < argc) fault = argv[++i];
         else if (!strcmp(a, "--says")) says = true;
         else if (!strcmp(a, "--oom")) oom = true;
@@ -217,7 +218,12 @@ int main(int argc, char **argv)
     (void)signal(SIGABRT, crashed);
     if (fault) return find_fault(fault, seeds ? seeds : 5000);
     if (nodes && shards) return sim_store_scale((unsigned)nodes, (unsigned)shards, from);
-    if (nodes) return sim_scale((unsigned)nodes, (unsigned)(tasks ? tasks : 10000), (unsigned)workers, from);
+    if (nodes) {
+        sim_config config = {.seed = from, .nodes = (unsigned)nodes, .tasks = (unsigned)(tasks ? tasks : 10000)};
+        config.workers = (unsigned)workers;
+        config.brokers = (unsigned)brokers;
+        return sim_scale(config);
+    }
     if (oom && nth) {
         sim_config config = config_of(from);
         config.may_fail = true;

@@ -34,7 +34,7 @@ static void ring_at(sim_node *n, uint64_t clock_ns)
 /* ---- values on the wire ------------------------------------------------------------------------------- */
 
 typedef struct wire {
-    uint64_t number, work_ns, size, err;
+    uint64_t number, work_ns, size, err, pushed_ns, left_ns;
     bool poisoned, risky;
     unsigned future_count;
     lr_id futures[SIM_ARGS];
@@ -108,6 +108,8 @@ static bool hook_send_task(void *user, lr_mesh_peer *to, lr_crossing *c)
     wire_options o = {t->call.need, t->call.asks, t->secret, t->call.affinity, t->call.node};
     x.poisoned = t->call.poisoned;
     x.risky = t->call.risky;
+    x.pushed_ns = t->pushed_ns;
+    x.left_ns = n->world->now_ns;
     for (unsigned i = 0; i < t->call.arg_count; i++)
         lend(n, to, &x, t->call.args[i]);
     lr_message m = {.kind = LR_MESSAGE_TASK};
@@ -157,7 +159,8 @@ static size_t hook_count_left(void *user)
     sim_node *n = user;
     check_turn(n);
     n->others_hungry = true;
-    return n->queue_count;
+    size_t left = n->queue_count - n->woken_count, looking = n->workers - n->busy;
+    return left > looking ? left - looking : 0;
 }
 
 static lr_mesh_task leaving(sim_task *t)
@@ -328,7 +331,8 @@ static void take_task(sim_node *n, lr_mesh_peer *from, const lr_message *m)
     t->call.affinity = o.affinity;
     t->call.node = o.node;
     (void)sim_task_watch(t, NULL, NULL, g);
-    sim_task_submit(t);
+    t->left_ns = x.left_ns;
+    sim_task_submit(t, x.pushed_ns);
 }
 
 static void take_result(sim_node *n, lr_mesh_peer *from, const lr_message *m)
@@ -362,6 +366,7 @@ static void take_here(sim_node *n, sim_link *l, unsigned side, const lr_message 
     l->peer[side] = lr_mesh_peer_up(&n->mesh, l->end[!side]->id, m->here.broker != 0, offers, l);
     sim_say(n->world, "node %u: %u is up%s", n->number, l->end[!side]->number, m->here.broker ? ", a broker" : "");
     if (!l->peer[side]) sim_link_break(n->world, l, 1 * MS); /* it hangs up */
+    if (l->peer[side] && l->end[!side]->number == 0) lr_mesh_expect(&n->mesh, false);
     if (l->end[!side]->number > 0 || n->welcome) return;
     n->welcome = true;
     sim_welcome(n->world, n);
@@ -620,6 +625,7 @@ static void open_mesh(sim_node *n)
     LR_ASSERT(lr_mesh_init(&n->mesh, n->id, driver, n->offers, &n->allocator, &hooks, n->id.lo));
     n->world->config.fail_at = fail_at;
     if (n->is_broker && !driver) lr_mesh_become_broker(&n->mesh);
+    if (!driver) lr_mesh_expect(&n->mesh, true);
     lr_mesh_now(&n->mesh, sim_node_now(n));
     n->total = n->mesh.self.node.place.total;
     n->free_told = n->total;
@@ -645,6 +651,8 @@ sim_node *sim_node_new(sim *w, bool broker, unsigned workers, const char *offers
     n->allocator = sim_allocator(&n->memory);
     n->inbox_end = &n->inbox;
     lr_list_init(&n->queue);
+    lr_list_init(&n->injected);
+    lr_list_init(&n->woken);
     lr_list_init(&n->records);
     lr_list_init(&n->placing);
     lr_list_init(&n->links);

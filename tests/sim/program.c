@@ -6,6 +6,8 @@
  * it waits for them, and neither looks into them nor passes them on, so that the number is the same in every world. */
 #include "tests/sim/sim.h"
 
+#define CHILDREN 8
+
 static uint64_t below(sim_body *b, uint64_t bound) { return lr_prng_below(&b->random, bound); }
 
 static void know(sim_body *b, sim_task *t, bool secret)
@@ -103,6 +105,22 @@ static bool ask_secret(sim *w, sim_body *b, sim_call *c)
     return what == 4;
 }
 
+/* In a large world: a tree of tasks with eight children each, of mixed length, each of which waits for its own. */
+static void start_plain(sim_task *t)
+{
+    sim *w = t->home->world;
+    sim_body *b = t->body;
+    uint64_t length = below(b, 100);
+    sim_task *c = sim_task_new(t->home, lr_id_child(t->id, b->children), t, 2);
+    c->call.size = (b->left + CHILDREN - 1 - (uint32_t)b->children) / (CHILDREN - (uint32_t)b->children);
+    b->children++;
+    b->left -= c->call.size;
+    c->call.work_ns = length < 70 ? 100 * US + below(b, 200 * US) : length < 95 ? 1 * MS + below(b, 2 * MS) : 5 * MS + below(b, 20 * MS);
+    know(b, c, false);
+    sim_task_submit(c, w->now_ns);
+    sim_task_release(c);
+}
+
 /* Starts one; true: it shall be cancelled. */
 static void start_one(sim_task *t)
 {
@@ -111,19 +129,16 @@ static void start_one(sim_task *t)
     bool cancels = false;
     uint32_t size = 1 + (uint32_t)below(b, b->left);
     if (size > 1 && below(b, 3)) size = 1 + size / 3;
-    if (w->config.big) size = t == w->root ? 1 + b->left / 64 : 1;
     sim_task *c = sim_task_new(t->home, lr_id_child(t->id, b->children++), t, 2);
     b->left -= size;
     c->call.size = size;
     c->call.number = b->number;
     c->call.poisoned = b->poisoned;
-    c->call.work_ns = w->config.big ? 200 * US + below(b, 2 * MS) : work_of(b);
-    if (!w->config.big) {
-        give_futures(b, &c->call);
-        if (below(b, 6) == 0) ask_sure(b, &c->call);
-        else if (below(b, 8) == 0) c->secret = true, cancels = ask_secret(w, b, &c->call);
-        if (c->secret && c->call.asks && w->config.alone) c->call.asks = false, c->call.deadline_ns = 0;
-    }
+    c->call.work_ns = work_of(b);
+    give_futures(b, &c->call);
+    if (below(b, 6) == 0) ask_sure(b, &c->call);
+    else if (below(b, 8) == 0) c->secret = true, cancels = ask_secret(w, b, &c->call);
+    if (c->secret && c->call.asks && w->config.alone) c->call.asks = false, c->call.deadline_ns = 0;
     c->call.asks |= c->call.affinity != LR_AFFINITY_NONE;
     know(b, c, c->secret);
     sim_say(w, "node %u: task %016llx starts %016llx of %u, %016llx%s%s", t->home->number, (unsigned long long)t->id.lo,
@@ -132,7 +147,7 @@ static void start_one(sim_task *t)
     for (unsigned i = 0; w->config.says && i < c->call.input_count + c->call.arg_count; i++)
         sim_say(w, "    %s %016llx", i < c->call.input_count ? "after" : "with",
                 (unsigned long long)(i < c->call.input_count ? c->call.inputs[i] : c->call.args[i - c->call.input_count])->id.lo);
-    sim_task_submit(c);
+    sim_task_submit(c, w->now_ns);
     if (cancels && below(b, 2)) sim_task_cancel(c);
     else if (cancels) sim_at(w, w->now_ns + below(b, 1 * MS), EVENT_LOOK, NULL, NULL, 0);
     if (cancels) c->stop_by_ns = 1; /* before the body returns */
@@ -191,7 +206,7 @@ static void give_back(sim_task *t)
     sim *w = t->home->world;
     sim_body *b = t->body;
     sim_value v = {.state = LR_TASK_READY, .number = b->number, .poisoned = b->poisoned};
-    if (!w->strict && t != w->root)
+    if (!w->strict && t != w->root && !w->config.big)
         for (uint64_t k = below(b, SIM_FUTURES + 1); k > 0; k--) {
             sim_task *f = some_future(b);
             if (!f) continue;
@@ -218,7 +233,7 @@ static bool may_wait(const sim_task *t)
 static bool get_the_rest(sim_task *t)
 {
     sim_body *b = t->body;
-    bool all = t == t->home->world->root;
+    bool all = t == t->home->world->root || t->home->world->config.big;
     if (!may_wait(t)) return false;
     for (unsigned i = 0; i < b->known_count; i++) {
         if (b->got[i]) continue;
@@ -240,8 +255,11 @@ void sim_program_step(sim_task *t)
     }
     if (b->gets < SIM_KNOWN) look_into(b, b->gets), b->gets = SIM_KNOWN;
     while (b->left > 0) {
+        if (w->config.big) {
+            start_plain(t);
+            continue;
+        }
         start_one(t);
-        if (w->config.big) continue;
         if (w->config.public && t == w->root && b->left > 0 && below(b, 2)) { /* leases are long: the script takes its time */
             uint64_t long_ns = below(b, 2 * S);
             sim_at(w, w->now_ns + (w->config.alone ? 1 : long_ns), EVENT_BODY, t->home, t, 0);

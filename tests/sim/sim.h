@@ -26,6 +26,7 @@
 #define SIM_FUTURES 3
 #define SIM_ARGS 8
 #define SIM_KNOWN 16
+#define SIM_SPANS 2048 /* 32 to a doubling */
 #define US 1000u
 #define MS 1000000u
 #define S 1000000000ull
@@ -122,7 +123,7 @@ struct sim_task {
     sim_waiter *waiters;
     lr_link queue_link, place_link; /* in the queue; on its way to the mesh */
     sim_body *body;
-    uint64_t pushed_ns, stop_by_ns;
+    uint64_t pushed_ns, left_ns, stop_by_ns; /* left: its node, for this one; 0: it has not */
 };
 
 /* ---- nodes and links -------------------------------------------------------------------------------- */
@@ -145,8 +146,9 @@ struct sim_node {
     char offers[96];
     lr_resources total, free_told, held; /* held: the world's own books */
     unsigned workers, busy;
-    lr_list queue, records, placing, links;
-    size_t queue_count, record_count;
+    lr_list queue, injected, woken; /* plain tasks of its own, the newest first to begin; guests and others; parked ones that go on */
+    lr_list records, placing, links;
+    size_t queue_count, woken_count, record_count; /* queue: all three */
     bool others_hungry, idle, ringing, sleeps; /* sleeps: some worker has been idle before */
     bool cancels;         /* the epoch has moved */
     sim_guest *ended;     /* oldest first */
@@ -162,6 +164,9 @@ struct sim_node {
     uint64_t turns, asked_in_turn;
     struct sim_hosted *hosted; /* whose process it is, in a public cluster */
     bool well;                 /* it ended by itself */
+    uint64_t said, heard; /* messages */
+    uint64_t taken;       /* tasks that its workers took */
+    unsigned link_count, most_links;
 };
 
 struct sim_message {
@@ -216,9 +221,9 @@ typedef struct sim_event {
 
 typedef struct sim_config {
     uint64_t seed;
-    unsigned nodes, tasks, workers;
+    unsigned nodes, tasks, workers, brokers;
     bool alone;       /* one node that has everything, no faults: what the program gives */
-    bool big;         /* for scale: flat work, no faults */
+    bool big;         /* for scale: plain work, no faults */
     unsigned shards;  /* of the control store; 0: some */
     bool public;      /* nodes come as in a cluster that many use (public.h) */
     bool says;        /* tells what happens */
@@ -231,8 +236,9 @@ typedef struct sim_stats {
     uint64_t events, messages, bodies, bodies_done, faults, deaths, partitions, joins, allocations, records, poisoned, sent, bytes;
     uint64_t kinds[LR_MESSAGE_COUNT]; /* messages */
     uint64_t store_ops, store_most, swept; /* most: of one shard */
-    uint64_t done_ns, last_body_ns, work_ns, *delays;
-    size_t delay_count;
+    uint64_t done_ns, last_body_ns, work_ns;
+    uint32_t *delays, *hops; /* SIM_SPANS counts each, in a large world: from being started to its begin; of those that went
+                                to another node, from its leaving to that */
 } sim_stats;
 
 struct sim {
@@ -274,7 +280,8 @@ sim *sim_new(const sim_config *config);
 void sim_run(sim *w);
 void sim_free(sim *w, char *why, size_t why_bytes); /* why: what is wrong with the end, or empty */
 int sim_store_scale(unsigned nodes, unsigned shards, uint64_t seed);
-int sim_scale(unsigned nodes, unsigned tasks, unsigned workers, uint64_t seed);
+int sim_scale(sim_config config);
+void sim_span(uint32_t *counts, uint64_t ns);
 bool lr_fault_plant(const char *name);
 int lr_fault_list(void);
 
@@ -319,7 +326,7 @@ bool sim_task_is_cancelled(const sim_task *t); /* changes nothing */
 void sim_task_cancel(sim_task *t);
 bool sim_task_watch(sim_task *t, sim_task *dependent, sim_task *parked, sim_guest *guest); /* false: it has ended */
 void sim_task_unwatch(sim_task *t, const sim_task *parked);
-void sim_task_submit(sim_task *t); /* its call is filled in */
+void sim_task_submit(sim_task *t, uint64_t started_ns); /* its call is filled in */
 void sim_call_clear(sim_call *c);
 void sim_value_clear(sim_value *v);
 
@@ -329,6 +336,7 @@ void sim_pool_dispatch(sim_node *n);
 size_t sim_pool_take(sim_node *n, sim_task **out, size_t max);
 bool sim_pool_claim(sim_task *t);
 void sim_pool_resume(sim_task *t);
+void sim_pool_unqueue(sim_task *t); /* it is in one of the lists */
 void sim_pool_leave(sim_task *t); /* its worker is free again */
 
 /* program.c */

@@ -128,11 +128,11 @@ static void inputs_are_there(sim_task *t)
     }
 }
 
-void sim_task_submit(sim_task *t)
+void sim_task_submit(sim_task *t, uint64_t started_ns)
 {
     t->phase = PHASE_WAITING;
     t->missing = 1;
-    t->pushed_ns = t->home->world->now_ns;
+    t->pushed_ns = started_ns;
     for (unsigned i = 0; i < t->call.input_count; i++)
         t->missing += sim_task_watch(t->call.inputs[i], t, NULL, NULL);
     if (--t->missing == 0) inputs_are_there(t);
@@ -186,7 +186,7 @@ void sim_task_over(sim_task *t)
     LR_ASSERT(t->phase != PHASE_OVER && t->phase != PHASE_ELSEWHERE);
     bool begun = t->spec_in && t->phase != PHASE_MACHINE;
     t->phase = PHASE_OVER;
-    if (lr_link_in_list(&t->queue_link)) lr_link_remove(&t->queue_link), t->home->queue_count--;
+    if (lr_link_in_list(&t->queue_link)) sim_pool_unqueue(t);
     if (lr_link_in_list(&t->place_link)) lr_link_remove(&t->place_link);
     sim_body_free(t);
     if (begun) {
@@ -200,6 +200,7 @@ void sim_task_over(sim_task *t)
 /* Itself, or one of whom it comes. */
 bool sim_task_is_cancelled(const sim_task *t)
 {
+    if (t->home->world->config.big) return false; /* nobody cancels there */
     for (const sim_family *f = t->family; f; f = f->parent)
         if (f->cancelled) return true;
     return false;

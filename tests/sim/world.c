@@ -46,6 +46,8 @@ static bool before(const sim_event *a, const sim_event *b)
     return a->at_ns != b->at_ns ? a->at_ns < b->at_ns : a->seq < b->seq;
 }
 
+#define BRANCHES 4 /* of the heap: fewer steps, each in one place of memory */
+
 static void push(sim *w, sim_event e)
 {
     if (w->heap_count == w->heap_capacity) {
@@ -53,8 +55,8 @@ static void push(sim *w, sim_event e)
         w->heap = realloc(w->heap, w->heap_capacity * sizeof *w->heap);
     }
     size_t i = w->heap_count++;
-    for (; i > 0 && before(&e, &w->heap[(i - 1) / 2]); i = (i - 1) / 2)
-        w->heap[i] = w->heap[(i - 1) / 2];
+    for (; i > 0 && before(&e, &w->heap[(i - 1) / BRANCHES]); i = (i - 1) / BRANCHES)
+        w->heap[i] = w->heap[(i - 1) / BRANCHES];
     w->heap[i] = e;
 }
 
@@ -63,9 +65,11 @@ static sim_event pop(sim *w)
     sim_event first = w->heap[0], last = w->heap[--w->heap_count];
     size_t i = 0;
     for (;;) {
-        size_t child = 2 * i + 1;
+        size_t child = BRANCHES * i + 1, end = child + BRANCHES;
         if (child >= w->heap_count) break;
-        if (child + 1 < w->heap_count && before(&w->heap[child + 1], &w->heap[child])) child++;
+        if (end > w->heap_count) end = w->heap_count;
+        for (size_t k = child + 1; k < end; k++)
+            if (before(&w->heap[k], &w->heap[child])) child = k;
         if (!before(&w->heap[child], &last)) break;
         w->heap[i] = w->heap[child];
         i = child;
@@ -229,5 +233,6 @@ void sim_free(sim *w, char *why, size_t why_bytes)
     free((void *)w->nodes);
     free(w->heap);
     free(w->stats.delays);
+    free(w->stats.hops);
     free(w);
 }
