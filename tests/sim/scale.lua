@@ -2,7 +2,7 @@
 --
 --   luajit tests/sim/scale.lua [--long] [--lines FILE] > docs/scale.md
 --
--- --long adds 100 million tasks on 1,000 and on 10,000 nodes (half an hour of one cpu, 16 GB); --lines: the simulator's lines
+-- --long adds 100 million tasks on 1,000 and on 10,000 nodes (eight minutes of one cpu, 6 GB); --lines: the simulator's lines
 -- of runs that
 -- were made before are taken from there. Figures are of virtual time, the same on any machine. Owns nothing.
 
