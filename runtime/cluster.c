@@ -170,15 +170,30 @@ static void refuse(link_state *l, lr_id task, uint32_t attempt, const char *why)
     lr_value_clear(&error);
 }
 
+/* Where it has changed. */
+static void say_progress(guest *g)
+{
+    uint16_t done = atomic_load_explicit(&g->t->progress, memory_order_relaxed);
+    const lr_crossing *c = g->crossing;
+    if (done == g->told) return;
+    g->told = done;
+    lr_message m = {.kind = LR_MESSAGE_PROGRESS};
+    m.progress.task = c->task.id;
+    m.progress.attempt = c->kind == LR_CROSSING_GUEST ? c->task.attempt : 0;
+    m.progress.done = done;
+    send_message(NULL, c->peer, &m);
+}
+
 static void send_end(void *user, lr_mesh_peer *to, const lr_crossing *c)
 {
     (void)user;
-    const guest *g = c->task.runtime;
+    guest *g = c->task.runtime;
     uint32_t attempt = c->kind == LR_CROSSING_GUEST ? c->task.attempt : 0;
     if (!g) {
         refuse(link_of(to), c->task.id, attempt, "a future whose task this node does not know");
         return;
     }
+    say_progress(g); /* the last that its body has told */
     send_result(link_of(to), c->task.id, attempt, lr_task_state_of(g->t), &g->t->result);
     lr_task_set(g->t, LR_TASK_SEEN); /* whoever asked looks at it */
 }
@@ -912,17 +927,8 @@ static void tell_progress(uint64_t now_ns)
 {
     if (!cluster.guests || now_ns < cluster.progress_ns) return;
     cluster.progress_ns = now_ns + PROGRESS_NS;
-    for (guest *g = cluster.guests; g; g = g->next) {
-        uint16_t done = atomic_load_explicit(&g->t->progress, memory_order_relaxed);
-        const lr_crossing *c = g->crossing;
-        if (done == g->told || !c->peer) continue;
-        g->told = done;
-        lr_message m = {.kind = LR_MESSAGE_PROGRESS};
-        m.progress.task = c->task.id;
-        m.progress.attempt = c->kind == LR_CROSSING_GUEST ? c->task.attempt : 0;
-        m.progress.done = done;
-        send_message(NULL, c->peer, &m);
-    }
+    for (guest *g = cluster.guests; g; g = g->next)
+        if (g->crossing->peer) say_progress(g);
 }
 
 static void look_whether_all_came(uint64_t now_ns)
