@@ -12,7 +12,7 @@
 
 #include "sched/control.h"
 
-#define LR_LEFTOVER_SUSPECTS 16 /* more are found at later looks */
+#define LR_LEFTOVER_SUSPECTS 64 /* more are found at later looks */
 
 typedef struct lr_leftover {
     lr_control *control;

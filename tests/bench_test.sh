@@ -30,7 +30,8 @@ differs 'an unknown figure' "$(harness nothing)" "^bench: no figure begins with 
 differs 'rounds that are no number' "$(harness --rounds no)" '^bench: --rounds: a whole number from 1 wanted'
 listed=$(harness --list)
 for figure in nested flat roundtrip handoff completed waits timeouts kernel objects codec_small memory pending \
-  graph_trivial graph_stencil graph_fft graph_tree graph_random kernels start cluster_empty cluster_rate cluster_kernels cluster_mcts; do
+  graph_trivial graph_stencil graph_fft graph_tree graph_random kernels start cluster_empty cluster_rate \
+  cluster_kernels cluster_mcts recovery_kill recovery_host recovery_dip recovery_cost recovery_chain recovery_redis; do
   differs "the list has $figure" "$listed" "^$figure +[^ ]"
 done
 
