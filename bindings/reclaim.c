@@ -33,12 +33,11 @@ lr_buffer *lr_buffer_make(lr_state *S, lua_State *L, uint64_t size_bytes, const 
     lr_buffer *b = lr_buffer_new(size_bytes, site, message, message_bytes);
     if (b || size_bytes > lr_store_capacity()) return b;
     collect(S, L);
-    b = lr_buffer_new(size_bytes, site, message, message_bytes);
-    while (!b && lr_spill_make_room(size_bytes))
-        b = lr_buffer_new(size_bytes, site, message, message_bytes);
-    if (b || !lr_pool_reclaim(S->worker, 1)) return b;
+    unsigned attempt = 1;
     do {
-        b = lr_buffer_new(size_bytes, site, message, message_bytes);
-    } while (!b && lr_spill_make_room(size_bytes));
+        do {
+            b = lr_buffer_new(size_bytes, site, message, message_bytes);
+        } while (!b && lr_spill_make_room(size_bytes));
+    } while (!b && lr_pool_reclaim(S->worker, attempt++));
     return b;
 }

@@ -177,7 +177,8 @@ void lr_pool_note_time(lr_fn *fn, uint64_t ticks);
 /* Runs a claimed kernel task to its end. Takes over a count. */
 void lr_pool_run_kernel(lr_worker *w, lr_task *t);
 /* For a thread that found the object store full: attempt 0 frees what only garbage of its own holds, attempt 1 has all
- * threads do so and waits for them, up to a second. False: nothing more can be done. w may be NULL. */
+ * threads do so and waits for them, up to a second; those that follow wait while the disk for spilled objects is
+ * full, up to five seconds in all. False: nothing more can be done. w may be NULL. */
 bool lr_pool_reclaim(lr_worker *w, unsigned attempt);
 /* From any thread: all threads shall collect as soon as they come by. Does not wait for them. */
 void lr_pool_collect(lr_pool *p);

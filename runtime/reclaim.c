@@ -2,10 +2,16 @@
  *
  * Who finds no room marks every worker and wakes it. A worker that looks around for work, or waits, collects and takes
  * the mark off; so does the script's thread when it waits or submits. One that is busy in a long body comes
- * too late: it is waited for no longer than WAIT_NS. */
+ * too late: it is waited for no longer than WAIT_NS. Where objects cannot be spilled because the disk is full, the
+ * thread waits for the disk, or for others to free what they have, up to DISK_NS. */
 #include "runtime/pool.h"
+#include "runtime/spill.h"
+
+#include <unistd.h>
 
 #define WAIT_NS 1000000000ull
+#define DISK_NS 5000000000ull
+#define DISK_LOOK_US 10000
 #define LOOK_NS 100000ull /* how often who waits looks whether all have collected */
 
 static void ask(lr_worker *w)
@@ -22,9 +28,22 @@ static bool all_have(lr_pool *p)
     return true;
 }
 
+/* The third attempt and on. */
+static bool wait_for_disk(lr_worker *w, unsigned attempt)
+{
+    static _Thread_local uint64_t until;
+    uint64_t now = lr_clock_ns();
+    if (attempt == 2) until = now + DISK_NS;
+    if (!lr_spill_is_full() || (w && atomic_load(&w->pool->ending)) || now >= until) return false;
+    usleep(DISK_LOOK_US);
+    if (w) w->pool->runner->collect(w);
+    return true;
+}
+
 bool lr_pool_reclaim(lr_worker *w, unsigned attempt)
 {
-    if (!w || attempt > 1) return false;
+    if (attempt > 1) return wait_for_disk(w, attempt);
+    if (!w) return attempt == 1 && lr_spill_is_full();
     lr_pool *p = w->pool;
     if (attempt == 0) {
         p->runner->collect(w);

@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -26,6 +27,8 @@ static struct {
     pthread_mutex_t lock; /* who spills; before all others */
     int fd;               /* -1: not opened yet, or it cannot be */
     bool refused;
+    char directory[200];  /* it is in, as far as that fits */
+    _Atomic int full;     /* why it took no more, the last time; 0: it did */
     _Atomic(void (*)(void)) tell;
 } spill = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1};
 
@@ -69,6 +72,7 @@ static int named_file(const char *directory)
 
 static int file_in(const char *directory)
 {
+    snprintf(spill.directory, sizeof spill.directory, "%s", directory);
     int fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     return fd >= 0 ? fd : named_file(directory);
 }
@@ -109,6 +113,7 @@ static bool write_all(int fd, const void *bytes, uint64_t size_bytes, uint64_t o
     for (uint64_t at = 0; at < size_bytes;) {
         size_t n = size_bytes - at < WRITE_BYTES ? (size_t)(size_bytes - at) : WRITE_BYTES;
         ssize_t done = pwrite(fd, (const uint8_t *)bytes + at, n, (off_t)(offset + at));
+        if (done == 0) errno = ENOSPC;
         if (done <= 0 && errno != EINTR) return false;
         if (done > 0) at += (uint64_t)done;
     }
@@ -166,7 +171,9 @@ static bool write_out(lr_large *l)
 {
     lr_extent *e = l->place;
     if (!lr_shared_withdraw(&l->shared.base)) return false;
-    if (!write_all(spill.fd, l->shared.base.data, l->shared.base.size_bytes, e->offset)) {
+    bool written = write_all(spill.fd, l->shared.base.data, l->shared.base.size_bytes, e->offset);
+    atomic_store(&spill.full, written ? 0 : errno);
+    if (!written) {
         punch(spill.fd, e);
         return false;
     }
@@ -184,7 +191,7 @@ bool lr_spill_some(uint64_t bytes)
     unsigned count = is_open() ? choose(chosen) : 0;
     for (unsigned i = 0; i < count; i++) {
         lr_large *l = chosen[i];
-        bool done = freed < bytes && write_out(l);
+        bool done = freed < bytes && !(i > 0 && lr_spill_is_full()) && write_out(l);
         lr_arena_lock();
         l->spilling = false;
         if (done) {
@@ -197,6 +204,14 @@ bool lr_spill_some(uint64_t bytes)
     }
     pthread_mutex_unlock(&spill.lock);
     return freed > 0;
+}
+
+bool lr_spill_is_full(void) { return atomic_load(&spill.full) != 0; }
+
+void lr_spill_say_full(FILE *out)
+{
+    int why = atomic_load(&spill.full);
+    if (why) fprintf(out, "; the disk of %s takes no more (%s)", spill.directory, strerror(why));
 }
 
 bool lr_spill_make_room(uint64_t bytes)

@@ -14,11 +14,17 @@
 #include "runtime/arena.h"
 #include "runtime/buffer.h"
 
+#include <stdio.h>
+
 /* Makes room for so many bytes: what nobody has any more is freed, then objects are spilled, then other processes are
  * asked to let go of what they hold and waited for, up to a second. False: nothing could be done. */
 LR_MUST_USE bool lr_spill_make_room(uint64_t bytes);
 /* The same without waiting for others. */
 LR_MUST_USE bool lr_spill_some(uint64_t bytes);
+/* The disk took no more when it was last tried: who wants room may wait for it (lr_pool_reclaim does, for a while). */
+bool lr_spill_is_full(void);
+/* Then: "; the disk of DIRECTORY takes no more (why)". */
+void lr_spill_say_full(FILE *out);
 /* Reads a spilled object back into the arena. False: it stays where it is, and is as good. */
 bool lr_spill_return(lr_buffer *b);
 /* store.c: an extent's part of the file is not needed any more. False: its addresses cannot be used again. */

@@ -248,6 +248,7 @@ static void say_full(uint64_t asked, char *message, size_t message_bytes)
             (double)used / units[u].bytes, units[u].digits, (double)capacity / units[u].bytes, units[u].name,
             (unsigned long long)(heap_count() + store.arena_count - store.spilled_count));
     say_holders(out);
+    lr_spill_say_full(out);
     fclose(out);
     message[message_bytes - 1] = 0;
 }
