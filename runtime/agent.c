@@ -84,11 +84,17 @@ static bool start_process(void *user, lr_hosted *hosted)
     char room[32];
     snprintf(room, sizeof room, LR_ROOM_VARIABLE "=%d", agent.room);
     char *const changes[] = {agent.secret_entry, no_cluster, no_file, follow, room};
-    char workers[WORD_TEXT];
+    char workers[WORD_TEXT], store[WORD_TEXT];
     snprintf(workers, sizeof workers, "%d", agent.config->workers);
-    const char *const words[] = {"luarun",   "--workers",   workers,          "--cluster",
-                                 j->address, "--resources", agent.beside_cpu, "--listen",
-                                 agent.listen, "node",        NULL};
+    snprintf(store, sizeof store, "%llu", (unsigned long long)agent.config->store_bytes);
+    const char *words[16] = {"luarun", "--workers", workers, "--cluster", j->address, "--resources", agent.beside_cpu,
+                             "--listen", agent.listen};
+    size_t count = 9;
+    if (agent.config->store_bytes) {
+        words[count++] = "--store-bytes";
+        words[count++] = store;
+    }
+    words[count] = "node";
     char **environment = lr_process_environment(changes, LR_COUNT(changes));
     lr_process_start start = {.words = words, .environment = environment, .output_fd = -1};
     int why = environment ? lr_process_begin(&start, &j->pid) : ENOMEM;

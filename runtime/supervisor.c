@@ -54,15 +54,20 @@ static int start_redis(child *c)
 static int start_agent(child *c)
 {
     static char url[sizeof "LUARUN_CLUSTER=" + LR_STATE_URL], no_file[] = "LUARUN_SECRET_FILE";
-    char workers[24];
+    char workers[24], store[24];
     snprintf(url, sizeof url, "LUARUN_CLUSTER=%s", super.config.url); /* it may hold a password: on no command line */
     snprintf(workers, sizeof workers, "%d", super.config.config->workers);
     char *const changes[] = {url, no_file, (char *)(uintptr_t)super.config.secret_entry};
-    const char *words[8] = {"luarun", "--workers", workers};
+    snprintf(store, sizeof store, "%llu", (unsigned long long)super.config.config->store_bytes);
+    const char *words[12] = {"luarun", "--workers", workers};
     size_t count = 3;
     if (super.config.config->resources[0]) {
         words[count++] = "--resources";
         words[count++] = super.config.config->resources;
+    }
+    if (super.config.config->store_bytes) {
+        words[count++] = "--store-bytes";
+        words[count++] = store;
     }
     words[count] = "node";
     char **environment = lr_process_environment(changes, LR_COUNT(changes));
