@@ -25,6 +25,7 @@ add_library(luarun_core MODULE ${PROJECT_SOURCE_DIR}/cmake/embedded_none.c)
 lr_compile(luarun_core)
 target_link_libraries(luarun_core PRIVATE
   -Wl,-u,luaopen_luarun_core lr_bindings
+  -Wl,-z,nodelete # a thread of ours may outlive the state whose end closes the library
   -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/core.map)
 set_target_properties(luarun_core PROPERTIES
   PREFIX "" OUTPUT_NAME core
