@@ -935,16 +935,19 @@ static void look_whether_all_came(uint64_t now_ns)
 {
     look_for_missing(now_ns);
     if (!cluster.expect_until_ns || lr_deaths_count() > 0) return;
-    if (cluster.mesh.peers.count <= cluster.config.expected && now_ns < cluster.expect_until_ns) return;
+    unsigned wanted = cluster.config.expected ? cluster.config.expected : 1;
+    if (cluster.mesh.peers.count <= wanted && now_ns < cluster.expect_until_ns) return;
     cluster.expect_until_ns = 0;
     lr_mesh_expect(&cluster.mesh, false);
 }
 
-/* Another process in the place of each that ended. */
+/* Another process in the place of each that ended. In a cluster with agents those start it: where nobody is left at all
+ * it is waited for. */
 static void settle_deaths(uint64_t now_ns)
 {
     if (!lr_deaths_turn(now_ns)) return;
-    bool more = cluster.config.replace && cluster.config.replace();
+    bool alone = !cluster.config.serves && cluster.mesh.peers.count <= 1;
+    bool more = cluster.config.replace ? cluster.config.replace() : alone;
     if (more) cluster.expect_until_ns = lr_clock_ns() + LR_CLUSTER_EXPECT_NS;
     if (cluster.expect_until_ns || lr_deaths_count() > 0) return; /* one started before may be on its way */
     lr_mesh_expect(&cluster.mesh, false);
