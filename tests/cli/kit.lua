@@ -173,9 +173,15 @@ function kit.refused(what, line)
   check.eq(r.status, 1, "exit status")
 end
 
+---End what is still running.
+function kit.end_all()
+  for process in pairs(running) do process:signal(9) end
+  running = {}
+end
+
 ---End what is still running, remove the folder.
 function kit.clean()
-  for process in pairs(running) do process:signal(9) end
+  kit.end_all()
   os.execute("rm -rf " .. kit.quote(folder))
 end
 

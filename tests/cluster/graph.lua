@@ -73,7 +73,8 @@ end
 
 ---Everything for one implementation of the interface.
 ---@param lr table the module luarun, or serial
----@param options? table real: tasks take time, and may crash; tensor: lr.tensor; retries; spread: node = "spread" is used
+---@param options? table real: tasks take time, and may crash; tensor: lr.tensor; retries; spread: node = "spread" is used;
+---  kernels: what graph.kernels gives (without: the same in Lua)
 function graph.make(lr, options)
   options = options or {}
   local real, tensor, spread = options.real, options.tensor or lr.tensor, options.spread
@@ -137,6 +138,20 @@ function graph.make(lr, options)
     busy(0.3)
     return { tensor = tensor("f64", { 100 + kind * 200 }):fill(kind) }
   end)
+  -- Large ones lie in the object store, are lent, spilled and fetched.
+  local large = remote(function(kind)
+    busy(0.3)
+    return { tensor = tensor("u8", { 40000 + kind * 4000 }):fill(kind) }
+  end)
+  local longer = remote(function(kind, v) return ("y" .. kind):rep(20000 + kind * 1000), v end, { returns = 2 })
+  local made, summed
+  if options.kernels then
+    made = options.kernels.made:with { retries = options.retries }
+    summed = options.kernels.summed:with { retries = options.retries }
+  else
+    made = remote(function(kind) return { 40000 + kind * 1000, kind } end)
+    summed = remote(function(v) return v[1] * v[2] end)
+  end
   local failing = remote(function(kind) busy(0.3) error({ kind = kind }) end)
   local second_try = remote(function(kind, fails)
     if lr.task().attempt <= fails then error("again", 0) end
@@ -206,6 +221,10 @@ function graph.make(lr, options)
     function(r, k) local n = r(2, 9) return calling(k, function(x) return x * n end, leaf) end,
     function(_, k) return even(k % 8) end,
     function(_, k, list) return lr.put({ k, list }) end,
+    function(_, k, list) return by_table(k, { large(k), list[1] }) end,
+    function(_, k) return large(k) end,
+    function(_, k, list) return (longer(k, list[1])) end,
+    function(_, k) return leaf(k, summed(made(k))) end,
     function(r, k, list) return leaf:with(fallible[names[r(1, #names)]])(k, list[1], list[2]) end,
     function(r, k, list) return leaf:with(fallible[names[r(1, #names)]])(k, list[1]) end,
   }
@@ -322,7 +341,80 @@ function graph.make(lr, options)
     return out, errors
   end
 
-  return { run = run, play = play }
+  ---Takes more than half of a store of so many bytes, holds it for a moment, and returns a number.
+  local hog = remote(function(kind, bytes)
+    local held = {}
+    for i = 1, 8 do
+      held[i] = tensor("u8", { math.floor(bytes / 12) }):fill(kind)
+      busy(20)
+    end
+    local d = 0
+    for i = 1, 8 do d = mix(d, held[i]:get(1) + held[i]:get(math.floor(bytes / 12))) end
+    return d
+  end)
+  local function hogs(count, bytes)
+    local list = {}
+    for i = 1, count do list[i] = hog(i, bytes) end
+    for i = 1, count do
+      local d = 0
+      for _ = 1, 8 do d = mix(d, 2 * i) end
+      assert(list[i]:get() == d, "a tensor has changed")
+    end
+  end
+
+  return { run = run, play = play, hogs = hogs }
 end
+
+-- Two that make and add up a large tensor, and one that crashes a cluster's child that comes first to a file.
+local SOURCE = [[
+#define _GNU_SOURCE
+#include <luarun/kernel.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+static int made(lr_call *call)
+{
+    int64_t kind;
+    lr_tensor out;
+    if (lr_arg_integer(call, 1, &kind)) return LR_ERR;
+    if (lr_return_tensor(call, LR_U8, 1, (int64_t[]){40000 + kind * 1000}, &out)) return LR_ERR;
+    memset(out.data, (int)kind, (size_t)out.count);
+    return LR_OK;
+}
+
+static int summed(lr_call *call)
+{
+    lr_tensor in;
+    double sum = 0;
+    if (lr_arg_tensor(call, 1, LR_U8, 1, &in)) return LR_ERR;
+    for (int64_t i = 0; i < in.count; i++)
+        sum += ((const uint8_t *)in.data)[i];
+    return lr_return_number(call, sum);
+}
+
+static int crash_once(lr_call *call)
+{
+    char path[4096], line[4096];
+    const char *text;
+    size_t length;
+    if (lr_arg_string(call, 1, &text, &length) || length >= sizeof path) return LR_ERR;
+    memcpy(path, text, length);
+    path[length] = 0;
+    int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+    ssize_t size = read(fd, line, sizeof line);
+    close(fd);
+    if (size < 6 || !memmem(line, (size_t)size, "\0node\0", 6)) return lr_return_number(call, 1);
+    fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+    if (fd >= 0) *(volatile int *)8 = 1;
+    return lr_return_number(call, 1);
+}
+
+LR_KERNELS({"made", made, "(kind: integer) -> u8[n]", "a large one", {0}},
+           {"summed", summed, "(v: u8[n]) -> number", "its sum", {0}},
+           {"crash_once", crash_once, "(path: string) -> number", "crashes a child the first time", {0}})
+]]
+
+function graph.kernels(lr) return lr.kernels { name = "graph", source = SOURCE } end
 
 return graph

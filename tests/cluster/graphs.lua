@@ -6,6 +6,9 @@
 --   --seed N      of the first; the next has the next number (default: by the clock)
 --   --crash       in every second graph a task crashes the node process that runs it first
 --   --retries N   of every task (default: luarun's own)
+--   --marks DIR   before a graph DIR/hog and DIR/kernel are looked for, and removed: large values fill the stores of the
+--                 nodes, a kernel crashes one of them
+--   --store N     bytes of each store, for that
 --   --say         a line for each round as it begins; before the last line one with the file descriptors and shared
 --                 mappings of this process after the second round and at the end
 --
@@ -23,9 +26,12 @@ while arg[i] do
   local name, value = arg[i]:match("^%-%-([a-z]+)=?(.*)$")
   if name == "crash" or name == "say" then
     options[name] = true
-  elseif name == "rounds" or name == "seconds" or name == "seed" or name == "retries" then
+  elseif name == "rounds" or name == "seconds" or name == "seed" or name == "retries" or name == "store" then
     if value == "" then i = i + 1 end
     options[name] = assert(tonumber(value ~= "" and value or arg[i]), "--" .. name .. " needs a number")
+  elseif name == "marks" then
+    i = i + 1
+    options.marks = arg[i]
   else
     error("graphs.lua: unknown option " .. arg[i], 0)
   end
@@ -34,8 +40,9 @@ end
 
 local seed = options.seed or os.time()
 local rounds = options.rounds or (not options.seconds and 20)
-local ours = graph.make(lr, { real = true, retries = options.retries, spread = true })
-local theirs = graph.make(serial, { tensor = lr.tensor, spread = true })
+local kernels = graph.kernels(lr)
+local ours = graph.make(lr, { real = true, retries = options.retries, spread = true, kernels = kernels })
+local theirs = graph.make(serial, { spread = true })
 
 local function wrong(number, what)
   io.stderr:write(("graphs.lua: seed %d: %s\nagain with: tests/cluster/graphs.lua --rounds 1 --seed %d%s\n")
@@ -52,6 +59,16 @@ local function compare(number, crash)
         errors[n] and ": " .. tostring(errors[n]) or ""))
     end
   end
+end
+
+local function marked(name) return options.marks and os.remove(options.marks .. "/" .. name) end
+
+local crash_once = kernels.crash_once:with { retries = options.retries }
+local function disturbed(number)
+  local crash
+  if marked("kernel") then crash = crash_once(options.marks .. "/crashed" .. number) end
+  if marked("hog") then ours.hogs(4, options.store) end
+  return crash
 end
 
 local function lines_of(command)
@@ -72,7 +89,11 @@ local fds, maps
 while rounds and graphs < rounds or not rounds and lr.now() - start < options.seconds do
   local number = seed + graphs
   if options.say then print("round " .. number) io.stdout:flush() end
-  local ok, why = pcall(compare, number, options.crash and number % 2 == 0)
+  local ok, why = pcall(function()
+    local crash = disturbed(number)
+    compare(number, options.crash and number % 2 == 0)
+    if crash then crash:get() end
+  end)
   if not ok then wrong(number, tostring(why)) end
   graphs = graphs + 1
   if graphs == 2 and options.say then fds, maps = held() end

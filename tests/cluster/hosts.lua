@@ -69,6 +69,14 @@ function hosts.remove() sh(REMOVE:format(ID)) end
 function hosts.cut(i) must(("ip -n %s link set eth0 down"):format(hosts.name(i))) end
 function hosts.mend(i) must(("ip -n %s link set eth0 up"):format(hosts.name(i))) end
 
+-- What two hosts send each other is lost, both ways.
+local function routes(i, j, verb)
+  must(("ip -n %s route %s blackhole %s/32 && ip -n %s route %s blackhole %s/32"):format(hosts.name(i), verb, hosts.address(j),
+    hosts.name(j), verb, hosts.address(i)))
+end
+function hosts.part(i, j) routes(i, j, "add") end
+function hosts.join(i, j) routes(i, j, "del") end
+
 ---Delay a host's link by so many milliseconds each way: by netem, or where the kernel has none by a program that
 ---carries its frames (delay.lua). False and why: neither can be.
 function hosts.delay(i, ms)

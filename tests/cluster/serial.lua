@@ -84,6 +84,15 @@ function Future:cancel()
   self.endless, self.error = nil, { code = "cancelled" }
 end
 
+-- A tensor of one dimension that holds one number everywhere.
+local Filled = {}
+Filled.__index = Filled
+
+function Filled:fill(v) self.value = v return self end
+function Filled:size() return self.count end
+function Filled:get() return self.value end
+function serial.tensor(_, shape) return setmetatable({ count = shape[1], value = 0 }, Filled) end
+
 function serial.remote(fn, options) return setmetatable({ fn = fn, options = options or {} }, Remote) end
 function serial.put(value) return future { ok = true, value } end
 function serial.yield() end

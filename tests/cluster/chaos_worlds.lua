@@ -1,0 +1,260 @@
+-- chaos_worlds: where chaos.lua lets a program run: clusters whose processes are known, and what they may not leave.
+--
+--   private   luarun --procs 4: the script's process, and three that it starts
+--   public    luarun up --nodes 4 with a Redis of its own, and a script that joins
+--   hosts     five network namespaces: Redis and a script on the first two, a node agent on each of the others
+--
+-- Each world: start(words, env) begins the program; nodes() are the processes that serve it now, oldest first; left()
+-- what there is after its end that should not be; close() ends the rest. Where it cannot be made, make gives the reason.
+
+local ffi = require "ffi"
+local hosts = require "hosts"
+local kit = require "kit"
+local redis = require "redis"
+
+local worlds = {}
+
+local KILL, TERM, CONT = 9, 15, 18
+local SECRET = "32 random characters, or more of them"
+
+local function command_of(pid) return kit.read("/proc/" .. pid .. "/cmdline") or "" end
+
+-- Of its children those that are luarun: timeout, ip and sh may stand before it.
+local function children_of(pid)
+  local list = {}
+  for _, child in ipairs(redis.children(pid)) do
+    if command_of(child):find("^luarun%z") then list[#list + 1] = child end
+  end
+  table.sort(list)
+  return list
+end
+
+local World = {}
+World.__index = World
+
+local function new(kind, what)
+  return setmetatable({ kind = kind, procs = what.procs or 4, workers = what.workers or 1, store = what.store,
+    env = { LUARUN_SPILL_DIR = what.disk }, shm = kit.shell("ls -A /dev/shm") }, World)
+end
+
+function World:words(words)
+  local all = { "--workers", self.workers }
+  if self.store then all[#all + 1], all[#all + 2] = "--store-bytes", self.store end
+  for _, word in ipairs(words) do all[#all + 1] = word end
+  all.env = self.env
+  return all
+end
+
+---Processes of the world that ended, or should have; "" when nothing is left.
+function World:left()
+  local left = {}
+  if self.server_left then left[#left + 1] = self:server_left() end
+  local shm = kit.shell("ls -A /dev/shm")
+  if shm ~= self.shm then left[#left + 1] = "/dev/shm: " .. shm end
+  return table.concat(left, "; ")
+end
+
+-- ---- private ------------------------------------------------------------------------------------------------------
+
+local Private = setmetatable({}, { __index = World })
+Private.__index = Private
+
+function worlds.private(what) return setmetatable(new("private", what), Private) end
+
+function Private:start(words)
+  table.insert(words, 1, self.procs)
+  table.insert(words, 1, "--procs")
+  self.driver = kit.start(self:words(words))
+  return self.driver
+end
+
+function Private:nodes() return children_of(self.driver.pid) end
+function Private.agents() return {} end
+function Private.close() end
+
+-- ---- a cluster with Redis -----------------------------------------------------------------------------------------
+
+-- Keys of Redis, but for what is kept, and job processes of agents, after the end of the job.
+local function server_left(self)
+  local left = ""
+  local ok = pcall(kit.eventually, function()
+    local rows, events = self:ask("ZCARD 'luarun:{default}:index:job'"), self:ask("ZCARD 'luarun:{default}:index:event'")
+    local processes = 0
+    for _, agent in ipairs(self:agents()) do processes = processes + #redis.children(agent) end
+    left = ("%s rows of jobs, %s of events, %d job processes"):format(rows, events, processes)
+    return rows == "0" and events == "0" and processes == 0
+  end, "nothing is left", 30)
+  return not ok and left or nil
+end
+
+local function keys_left(text)
+  local left = {}
+  for key in text:gmatch("[^\n]+") do
+    local name = key:match("^luarun:{default}:(.*)$") or key
+    if name ~= "format" and name ~= "version" and not name:find("^logg?e?d?:") then left[#left + 1] = key end
+  end
+  return table.concat(left, " ")
+end
+
+local Public = setmetatable({ server_left = server_left }, { __index = World })
+Public.__index = Public
+
+function worlds.public(what)
+  if os.execute("command -v redis-server >/dev/null") ~= 0 then return nil, "redis-server is not installed" end
+  local self = setmetatable(new("public", what), Public)
+  self.state = kit.shell("mktemp -d " .. kit.quote(kit.folder) .. "/up.XXXX")
+  self.env.XDG_STATE_HOME = self.state
+  self.up = kit.start(self:words { "up", "--foreground", "--nodes", self.procs })
+  kit.eventually(function()
+    self.url = self.up:out():match("luarun %-%-cluster '?([^'\n]+)")
+    return self.url or self.up:ended()
+  end, "the cluster is up")
+  assert(self.url, self.up:err())
+  self.socket = self.url:match("^unix://(.*)$")
+  return self
+end
+
+function Public:ask(words) return kit.shell(("redis-cli -s %s %s 2>&1"):format(kit.quote(self.socket), words)) end
+
+function Public:server()
+  for _, pid in ipairs(redis.children(self.up.pid)) do
+    if command_of(pid):find("^redis%-server") then return pid end
+  end
+end
+
+function Public:agents() return children_of(self.up.pid) end
+
+function Public:nodes()
+  local list = {}
+  for _, agent in ipairs(self:agents()) do
+    for _, pid in ipairs(children_of(agent)) do list[#list + 1] = pid end
+  end
+  table.sort(list)
+  return list
+end
+
+function Public:start(words)
+  table.insert(words, 1, self.url)
+  table.insert(words, 1, "--cluster")
+  self.driver = kit.start(self:words(words))
+  return self.driver
+end
+
+---Redis ends, and its supervisor starts it again: with its append-only file, or without.
+function Public:restart(empty)
+  local server = self:server()
+  if not server then return false end
+  ffi.C.kill(self.up.pid, 19)
+  ffi.C.kill(server, KILL)
+  kit.eventually(function() return not redis.lives(server) end, "redis is dead")
+  if empty then os.execute("rm -rf " .. kit.quote(self.socket:match("^(.*)/")) .. "/appendonly*") end
+  ffi.C.kill(self.up.pid, CONT)
+  return true
+end
+
+function Public:close()
+  self.up:signal(TERM)
+  local status = self.up:wait()
+  assert(status == 0, "luarun up ended with " .. status .. ": " .. self.up:err():sub(-500))
+  assert(kit.shell("find " .. kit.quote(self.state) .. " -type f -o -type s") == "", "files of luarun up are left")
+end
+
+-- ---- hosts --------------------------------------------------------------------------------------------------------
+
+local Hosts = setmetatable({ server_left = server_left }, { __index = World })
+Hosts.__index = Hosts
+
+local FIRST = 3 -- the host of the first agent; the script is on host 2
+
+function worlds.hosts(what)
+  if os.execute("command -v redis-server >/dev/null") ~= 0 then return nil, "redis-server is not installed" end
+  local made, why = hosts.make(FIRST - 1 + (what.procs or 4))
+  if not made then return nil, why end
+  local self = setmetatable(new("hosts", what), Hosts)
+  self.env.LUARUN_SECRET = SECRET
+  self.env.LUARUN_SHARE = "0" -- they are one host by everything but their network
+  self.url = ("redis://:word@%s:7000"):format(hosts.address(1))
+  self.folder = kit.shell("mktemp -d " .. kit.quote(kit.folder) .. "/redis.XXXX")
+  self.conf = self.folder .. ".conf"
+  local file = assert(io.open(self.conf, "w"))
+  file:write(("dir %s\nport 7000\nbind %s\nrequirepass word\nsave \"\"\nappendonly yes\n"):format(self.folder, hosts.address(1)))
+  file:close()
+  self.list = {}
+  self:begin()
+  for i = 1, self.procs do self:agent(i) end
+  kit.eventually(function() return self:ask("ZCARD 'luarun:{default}:index:node'") == tostring(self.procs) end, "the nodes")
+  return self
+end
+
+function Hosts:begin()
+  self.process = kit.start(hosts.on(1, { program = "redis-server", self.conf }))
+  kit.eventually(function() return self:ask("PING") == "PONG" end, "redis answers")
+end
+
+function Hosts:agent(i)
+  self.list[i] = kit.start(hosts.on(FIRST - 1 + i, self:words { "node", "--cluster", self.url }))
+end
+
+function Hosts.ask(_, words)
+  return kit.shell(("ip netns exec %s redis-cli -h %s -p 7000 -a word --no-auth-warning %s 2>&1"):format(hosts.name(1),
+    hosts.address(1), words))
+end
+
+function Hosts:agents()
+  local list = {}
+  for i, agent in ipairs(self.list) do
+    if agent:ended() then self:agent(i) end
+    list[i] = self.list[i].pid
+  end
+  return list
+end
+
+function Hosts:nodes()
+  local list = {}
+  for _, agent in ipairs(self:agents()) do
+    for _, pid in ipairs(children_of(agent)) do list[#list + 1] = pid end
+  end
+  table.sort(list)
+  return list
+end
+
+function Hosts:start(words)
+  table.insert(words, 1, self.url)
+  table.insert(words, 1, "--cluster")
+  self.driver = kit.start(hosts.on(2, self:words(words)))
+  return self.driver
+end
+
+function Hosts:restart(empty)
+  self.process:signal(KILL)
+  self.process:wait()
+  if empty then os.execute("rm -rf " .. kit.quote(self.folder) .. "/appendonly*") end
+  self:begin()
+  return true
+end
+
+---Cuts a link for a while: of the agent's host i to all, or to host j alone; 0 is the script's. Returns what mends it.
+function Hosts.cut(_, i, j)
+  local a, b = FIRST - 1 + i, j and FIRST - 1 + j
+  if not b then
+    hosts.cut(a)
+    return function() hosts.mend(a) end
+  end
+  hosts.part(a, b)
+  return function() hosts.join(a, b) end
+end
+
+function Hosts:close()
+  for _, agent in ipairs(self.list) do
+    agent:signal(TERM)
+    local status = agent:wait()
+    assert(status == 0, "a node ended with " .. status .. ": " .. agent:err():sub(-500))
+  end
+  local left = keys_left(self:ask("--raw KEYS '*'"))
+  self.process:signal(TERM)
+  self.process:wait()
+  hosts.remove()
+  assert(left == "", "keys are left in Redis: " .. left)
+end
+
+return worlds
