@@ -400,6 +400,8 @@ void sim_node_down(sim_node *n, sim_link *l, unsigned side)
     if (more && !n->expect_until_ns) n->expected = (unsigned)n->mesh.peers.count;
     if (more) n->expect_until_ns = sim_node_now(n) + EXPECT_NS;
     if (driver && !more && n->expected > 0) n->expected--;
+    bool alone = driver && w->public && n->mesh.peers.count <= 1; /* agents start another */
+    if (alone) n->expect_until_ns = sim_node_now(n) + EXPECT_NS;
     bool later = sim_chance(w, 50); /* how it died is not known yet, nor whether another comes */
     if (driver && !more && !n->expect_until_ns && later) n->expect_until_ns = sim_node_now(n) + sim_below(w, 500 * MS);
     else if (driver && !more && !n->expect_until_ns) lr_mesh_expect(&n->mesh, false);
@@ -486,7 +488,8 @@ static void tell_idle(sim_node *n)
 static void look_whether_all_came(sim_node *n, uint64_t now_ns)
 {
     if (!n->expect_until_ns) return;
-    if (n->mesh.peers.count <= n->expected && now_ns < n->expect_until_ns) return;
+    unsigned wanted = n->expected ? n->expected : 1;
+    if (n->mesh.peers.count <= wanted && now_ns < n->expect_until_ns) return;
     n->expect_until_ns = 0;
     lr_mesh_expect(&n->mesh, false);
 }
