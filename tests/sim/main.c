@@ -133,6 +133,7 @@ static int run_seeds(uint64_t from, uint64_t count, bool says)
         all.sent += o.stats.sent, all.deaths += o.stats.deaths, all.partitions += o.stats.partitions;
         all.joins += o.stats.joins, all.faults += o.stats.faults;
         all.store_ops += o.stats.store_ops, all.swept += o.stats.swept;
+        all.bodies_done += o.stats.bodies_done, all.poisoned += o.stats.poisoned;
         if (!o.failed) continue;
         failed++;
         printf("seed %llu: %s\n  again: ./dev sim --seed %llu\n", (unsigned long long)seed, o.why, (unsigned long long)seed);
@@ -144,6 +145,8 @@ static int run_seeds(uint64_t from, uint64_t count, bool says)
     printf("%llu operations of the control store, %llu rows swept\n", (unsigned long long)all.store_ops,
            (unsigned long long)all.swept);
     printf("in %llu of the seeds the script saw a value that was lost with its node\n", (unsigned long long)poisoned);
+    printf("%llu of %llu values of tasks were not compared: they came of something lost or cancelled\n",
+           (unsigned long long)all.poisoned, (unsigned long long)all.bodies_done);
     return sum(count - failed, failed);
 }
 
