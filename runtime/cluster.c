@@ -413,7 +413,8 @@ static lr_task *borrow(void *user, lr_id id)
 {
     link_state *l = user;
     lr_stand_in *s = lr_mesh_borrowed(&cluster.mesh, l->peer, id);
-    if (s) {
+    if (s) { /* it may have come with arguments before */
+        lr_stand_in_returned(s, origin_of(l));
         lr_task_retain(s->t);
         return s->t;
     }

@@ -212,7 +212,7 @@ lr_stand_in *lr_stand_in_new(lr_task *t, lr_origin *o)
 {
     lr_stand_in *s = malloc(sizeof *s);
     if (!s) return NULL;
-    *s = (lr_stand_in){t, o};
+    *s = (lr_stand_in){t, o, NULL};
     if (o) o->count++;
     return s;
 }
@@ -222,6 +222,13 @@ void lr_stand_in_free(lr_stand_in *s)
     lr_task_release(s->t);
     lr_origin_release(s->origin);
     free(s);
+}
+
+void lr_stand_in_returned(lr_stand_in *s, lr_origin *o)
+{
+    if (s->origin || !o) return;
+    s->origin = o;
+    o->count++;
 }
 
 static void give_up(lr_stand_in *s, lr_err code, const char *why)
@@ -242,7 +249,10 @@ static void give_up_all(lr_origin *o, lr_err code, const char *why)
     }
     while (o->orphans.slots && (s = lr_map_next(&o->orphans, &position))) {
         lr_map_remove(&o->orphans, s->t->id);
-        give_up(s, code, why);
+        for (lr_stand_in *same; s; s = same) {
+            same = s->same;
+            give_up(s, code, why);
+        }
         position = 0;
     }
     lr_origin_release(o);
@@ -269,7 +279,8 @@ static void run_soon(lr_origin *o)
 bool lr_lineage_orphan(lr_stand_in *s)
 {
     lr_origin *o = s->origin;
-    if (!can_run_again(o) || lr_map_find(&o->orphans, s->t->id)) return false;
+    if (!can_run_again(o)) return false;
+    s->same = lr_map_find(&o->orphans, s->t->id);
     if (!lr_map_add(&o->orphans, s->t->id, s, &lr_process_allocator)) return false;
     run_soon(o);
     return true;
@@ -324,10 +335,8 @@ static void follower_free(follower *f)
 
 static bool searches(const lr_origin *o) { return o->orphans.count > 0 || o->remakes; }
 
-static void follow(lr_origin *o, lr_task *t)
+static void follow_for(lr_origin *o, lr_task *t, lr_stand_in *orphan)
 {
-    lr_stand_in *orphan = lr_map_take(&o->orphans, t->id);
-    if (!orphan && !searches(o)) return; /* all found */
     lr_task_retain(t);
     follower *f = follower_new(o, t, orphan);
     if (!f) {
@@ -337,6 +346,16 @@ static void follow(lr_origin *o, lr_task *t)
     if (orphan && lr_task_ended(orphan->t)) /* cancelled here: it need not run again */
         lr_pool_cancel(lineage.pool, t, LR_ERR_CANCELLED, "the task was cancelled");
     if (!lr_task_watch(t, &f->waiter)) on_end(&f->waiter, t, NULL);
+}
+
+static void follow(lr_origin *o, lr_task *t)
+{
+    lr_stand_in *orphan = lr_map_take(&o->orphans, t->id);
+    if (!orphan && searches(o)) follow_for(o, t, NULL);
+    for (lr_stand_in *same; orphan; orphan = same) {
+        same = orphan->same;
+        follow_for(o, t, orphan);
+    }
 }
 
 static void end_orphan(lr_stand_in *s, lr_task *t)
@@ -430,7 +449,8 @@ static bool anybody_waits(lr_origin *o)
     size_t position = 0;
     lr_stand_in *s;
     while (o->orphans.slots && (s = lr_map_next(&o->orphans, &position)))
-        if (!lr_task_ended(s->t)) return true;
+        for (; s; s = s->same)
+            if (!lr_task_ended(s->t)) return true;
     return o->remakes != NULL;
 }
 

@@ -33,6 +33,7 @@ typedef struct lr_origin lr_origin;
 typedef struct lr_stand_in {
     lr_task *t;        /* one count */
     lr_origin *origin; /* NULL: it came with a task's arguments, which are the other node's own */
+    struct lr_stand_in *same; /* among orphans: another of the same task */
 } lr_stand_in;
 
 /* Environment: 0: what is lost with a node is not made again, and nothing is kept for it. */
@@ -62,6 +63,8 @@ void lr_origin_keep(lr_origin *o, lr_task *t, const lr_value *result);
 /* Takes over a count of t, and counts the origin once more. NULL: no memory. */
 lr_stand_in *lr_stand_in_new(lr_task *t, lr_origin *o);
 void lr_stand_in_free(lr_stand_in *s);
+/* It has come in a result, too: o, which may be NULL, can make it again if nothing else can. */
+void lr_stand_in_returned(lr_stand_in *s, lr_origin *o);
 /* The node that had it is lost. True: it is made again, s is taken over. */
 LR_MUST_USE bool lr_lineage_orphan(lr_stand_in *s);
 /* The index-th reference of the result of record, which came from o: lr_far_remade tells the end. False: it cannot be

@@ -33,7 +33,7 @@ static bool has_source(const sim_node *n, const sim_task *t)
     case PHASE_RUNNING:
     case PHASE_PARKED: return t->body != NULL;
     case PHASE_MESH:
-    case PHASE_ELSEWHERE: return is_crossing(n, t);
+    case PHASE_ELSEWHERE: return is_crossing(n, t) || sim_lineage_has(n, t);
     case PHASE_OVER: break;
     }
     return false;

@@ -32,6 +32,8 @@ void check_freed_node(const sim_node *n)
     for (size_t i = 0; i < b->node_count; i++)
         for (int k = 0; k < LR_RESOURCE_COUNT; k++)
             WANT_ZERO(b->nodes[i]->given.amount[k]);
+    WANT_ZERO(!lr_list_empty(&n->origins));
+    WANT_ZERO(!lr_list_empty(&n->followers));
     WANT_ZERO(n->queue_count);
     WANT_ZERO(n->busy);
     WANT_ZERO(lr_node_queued(n->machine) + lr_node_in_pool(n->machine) + lr_node_parked(n->machine));

@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 typedef struct outcome {
-    bool failed, poisoned;
+    bool failed, poisoned, excused;
     uint64_t hash, number, allocations;
     char why[400];
     sim_stats stats;
@@ -60,6 +60,7 @@ static outcome run(sim_config config, lr_map *computed)
     o.hash = world->hash;
     o.number = world->root ? world->root->value.number : 0;
     o.poisoned = !world->root || world->root->value.poisoned;
+    o.excused = world->excused;
     o.stats = world->stats;
     o.stats.delays = o.stats.hops = NULL;
     if (computed) *computed = check_value_take(world);
@@ -100,6 +101,10 @@ static outcome run_thrice(sim_config config, uint64_t *poisoned, lr_map *expecte
         snprintf(first.why, sizeof first.why, "the same seed did something else the second time");
     }
     *poisoned += first.poisoned;
+    if (!first.failed && first.poisoned && !first.excused && !config.may_fail) {
+        first.failed = true;
+        snprintf(first.why, sizeof first.why, "5: the script saw a value that was lost with its node, and not made again");
+    }
     if (!first.failed && !first.poisoned && first.number != plain.number) {
         first.failed = true;
         snprintf(first.why, sizeof first.why, "2: the script saw another result than on one node without faults");

@@ -4,6 +4,8 @@
  * changes, this must. Owns: the node. */
 #include "tests/sim/sim.h"
 
+#include "sched/fault.h"
+
 #define IDLE_LESS_NS 1000000u
 #define EXPECT_NS 5000000000ull
 
@@ -60,15 +62,18 @@ static void lend(sim_node *n, lr_mesh_peer *to, wire *x, sim_task *f)
 static sim_task *borrow(sim_node *n, lr_mesh_peer *from, lr_id id)
 {
     sim_task *t = lr_mesh_borrowed(&n->mesh, from, id);
-    if (t) {
+    if (t) { /* it may have come with arguments before */
+        if (!t->origin && !LR_FAULT(NO_ORIGIN)) sim_origin_retain(t->origin = sim_origin_of(n));
         sim_task_retain(t);
         return t;
     }
     t = sim_task_new(n, id, NULL, 2);
     t->phase = PHASE_ELSEWHERE;
+    t->origin = sim_origin_of(n);
+    sim_origin_retain(t->origin);
     if (lr_mesh_borrow(&n->mesh, from, id, t)) return t;
     sim_task_release(t);
-    sim_task_release(t);
+    sim_stand_in_free(t);
     return NULL;
 }
 
@@ -211,8 +216,9 @@ static void hook_fail(void *user, const lr_crossing *c, lr_err code, const char 
     sim_say(n->world, "node %u: task %016llx fails: %s", n->number, (unsigned long long)t->id.lo, why);
     bool weather = code == LR_ERR_NODE_DIED || code == LR_ERR_UNREACHABLE || code == LR_ERR_OUT_OF_MEMORY || n->mesh.ending;
     if (c->kind == LR_CROSSING_BORROW) {
+        if (code == LR_ERR_NODE_DIED && !n->mesh.ending && sim_lineage_orphan(t)) return;
         sim_task_fail(t, code, weather);
-        sim_task_release(t);
+        sim_stand_in_free(t);
     } else if (still_wanted(t)) {
         sim_task_fail(t, code, weather);
         sim_task_over(t);
@@ -265,8 +271,8 @@ static void hook_forget(void *user, const lr_crossing *c)
         sim_task_over(t);
         return;
     }
-    case LR_CROSSING_LOAN:
-    case LR_CROSSING_BORROW: sim_task_release(c->task.runtime); return;
+    case LR_CROSSING_LOAN: sim_task_release(c->task.runtime); return;
+    case LR_CROSSING_BORROW: sim_stand_in_free(c->task.runtime); return;
     case LR_CROSSING_AWAY:
     case LR_CROSSING_LOST: return;
     }
@@ -349,13 +355,23 @@ static void take_result(sim_node *n, lr_mesh_peer *from, const lr_message *m)
     sim_task *t = c->task.runtime;
     bool away = c->kind == LR_CROSSING_AWAY;
     sim_value v = {.state = (lr_task_state)m->result.state, .err = (lr_err)x.err, .poisoned = x.poisoned, .number = x.number};
-    if (take_in(n, from, &x, v.futures)) {
+    if (away)
+        n->returned_by = t;
+    else
+        n->taking = t->origin;
+    bool whole = take_in(n, from, &x, v.futures);
+    sim_origin *o = away ? n->taking : NULL;
+    n->taking = NULL;
+    n->returned_by = NULL;
+    sim_origin_keep(o, t);
+    if (whole) {
         v.future_count = x.future_count;
         sim_task_end(t, &v);
     } else {
         sim_task_fail(t, LR_ERR_OBJECT_LOST, true);
     }
     if (away) sim_task_over(t);
+    sim_origin_release(o);
     lr_mesh_over(&n->mesh, c);
 }
 
@@ -506,17 +522,19 @@ void sim_node_turn(sim_node *n)
     if (n->timer_ns && n->timer_ns <= now_ns) n->timer_ns = 0, sim_node_feed(n, (lr_event){.kind = LR_EVENT_TICK});
     take_messages(n);
     if (n->dead) return;
+    sim_lineage_turn(n);
     tell_ended(n);
     place_those(n);
     if (n->cancels) {
         n->cancels = false;
         lr_mesh_each_away(&n->mesh, look_cancelled, n);
+        sim_lineage_cancelled(n);
     }
     look_whether_all_came(n, now_ns);
     tell_free(n);
     tell_idle(n);
     lr_mesh_left(&n->mesh);
-    if (n->ended || n->inbox || n->cancels || !lr_list_empty(&n->placing)) sim_node_ring(n);
+    if (n->ended || n->inbox || n->cancels || n->to_run || n->followed || !lr_list_empty(&n->placing)) sim_node_ring(n);
     ring_at(n, lr_mesh_deadline(&n->mesh));
     if (n->timer_ns) ring_at(n, n->timer_ns);
     if (n->expect_until_ns) ring_at(n, n->expect_until_ns);
@@ -658,6 +676,8 @@ sim_node *sim_node_new(sim *w, bool broker, unsigned workers, const char *offers
     lr_list_init(&n->woken);
     lr_list_init(&n->records);
     lr_list_init(&n->placing);
+    lr_list_init(&n->origins);
+    lr_list_init(&n->followers);
     lr_list_init(&n->links);
     snprintf(n->offers, sizeof n->offers, "cpu=%u%s%s", workers, *offers ? "," : "", offers);
     open_mesh(n);
@@ -718,6 +738,7 @@ void sim_node_free(sim_node *n)
         n->ended = g->next;
         free(g);
     }
+    sim_lineage_vanish(n);
     for (lr_link *l = lr_list_first(&n->records), *next; l; l = next) {
         sim_task *t = LR_CONTAINER(l, sim_task, link);
         next = lr_list_next(&n->records, l);

@@ -35,6 +35,8 @@ typedef struct sim sim;
 typedef struct sim_node sim_node;
 typedef struct sim_task sim_task;
 typedef struct sim_link sim_link;
+typedef struct sim_origin sim_origin;
+typedef struct sim_follower sim_follower;
 typedef struct sim_message sim_message;
 
 /* ---- values and tasks ------------------------------------------------------------------------------- */
@@ -84,6 +86,7 @@ typedef struct sim_waiter {
     struct sim_waiter *next;
     sim_task *dependent, *parked;
     sim_guest *guest;
+    sim_follower *follower;
 } sim_waiter;
 
 /* A task's body while it runs. */
@@ -112,6 +115,7 @@ struct sim_task {
     lr_id id;
     uint32_t refs, attempt, sent_attempt;
     sim_family *family; /* one count */
+    sim_origin *origin; /* of a stand-in: what returned it; one count */
     sim_phase phase;
     bool ended, claimed, guest, secret;
     sim_call call;
@@ -152,6 +156,10 @@ struct sim_node {
     bool others_hungry, idle, ringing, sleeps; /* sleeps: some worker has been idle before */
     bool cancels;         /* the epoch has moved */
     sim_guest *ended;     /* oldest first */
+    lr_list origins, followers; /* lineage.c */
+    sim_origin *to_run, *taking;
+    sim_follower *followed;
+    sim_task *returned_by; /* while its result is taken in */
     sim_message *inbox, **inbox_end;
     uint64_t turn_at_ns, less_ns, expect_until_ns, timer_ns;
     uint64_t paused_until_ns, clock_offset_ns;
@@ -233,7 +241,7 @@ typedef struct sim_config {
 } sim_config;
 
 typedef struct sim_stats {
-    uint64_t events, messages, bodies, bodies_done, faults, deaths, partitions, joins, allocations, records, poisoned, sent, bytes;
+    uint64_t events, messages, bodies, bodies_done, faults, deaths, partitions, joins, allocations, records, poisoned, sent, bytes, remade;
     uint64_t kinds[LR_MESSAGE_COUNT]; /* messages */
     uint64_t store_ops, store_most, swept; /* most: of one shard */
     uint64_t done_ns, last_body_ns, work_ns;
@@ -260,6 +268,7 @@ struct sim {
     bool root_ended, over, safe; /* safe: the faults are over */
     unsigned faults_left;
     uint64_t safe_ns, safe_messages, safe_events;
+    bool excused;     /* something was lost for good, as fault-tolerance.md says */
     bool strict;      /* nothing is poisoned: no future is returned */
     bool failed;
     char why[400];
@@ -325,6 +334,7 @@ bool sim_task_cancelled(sim_task *t);
 bool sim_task_is_cancelled(const sim_task *t); /* changes nothing */
 void sim_task_cancel(sim_task *t);
 bool sim_task_watch(sim_task *t, sim_task *dependent, sim_task *parked, sim_guest *guest); /* false: it has ended */
+bool sim_task_follow(sim_task *t, sim_follower *f); /* false: it has ended */
 void sim_task_unwatch(sim_task *t, const sim_task *parked);
 void sim_task_submit(sim_task *t, uint64_t started_ns); /* its call is filled in */
 void sim_call_clear(sim_call *c);
@@ -338,6 +348,19 @@ bool sim_pool_claim(sim_task *t);
 void sim_pool_resume(sim_task *t);
 void sim_pool_unqueue(sim_task *t); /* it is in one of the lists */
 void sim_pool_leave(sim_task *t); /* its worker is free again */
+
+/* lineage.c */
+sim_origin *sim_origin_of(sim_node *n); /* of what is taken in; NULL: of an argument */
+void sim_origin_retain(sim_origin *o);
+void sim_origin_release(sim_origin *o);
+void sim_origin_keep(sim_origin *o, const sim_task *t);
+void sim_stand_in_free(sim_task *t);
+bool sim_lineage_orphan(sim_task *t); /* false: it cannot be made again */
+void sim_lineage_ended(sim_node *n, sim_follower *f);
+void sim_lineage_turn(sim_node *n);
+void sim_lineage_cancelled(sim_node *n);
+bool sim_lineage_has(const sim_node *n, const sim_task *t);
+void sim_lineage_vanish(sim_node *n);
 
 /* program.c */
 void sim_program_root(sim *w);

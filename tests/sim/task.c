@@ -72,7 +72,17 @@ bool sim_task_watch(sim_task *t, sim_task *dependent, sim_task *parked, sim_gues
     while (*end)
         end = &(*end)->next;
     *end = calloc(1, sizeof **end);
-    **end = (sim_waiter){NULL, dependent, parked, guest};
+    **end = (sim_waiter){NULL, dependent, parked, guest, NULL};
+    return true;
+}
+
+bool sim_task_follow(sim_task *t, sim_follower *f)
+{
+    if (!sim_task_watch(t, NULL, NULL, NULL)) return false;
+    sim_waiter *last = t->waiters;
+    while (last->next)
+        last = last->next;
+    last->follower = f;
     return true;
 }
 
@@ -142,6 +152,7 @@ static void tell(sim_node *n, sim_waiter *x)
 {
     if (x->dependent && --x->dependent->missing == 0) inputs_are_there(x->dependent);
     if (x->parked) sim_pool_resume(x->parked);
+    if (x->follower) sim_lineage_ended(n, x->follower);
     if (x->guest) {
         sim_guest **end = &n->ended;
         while (*end)
