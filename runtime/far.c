@@ -201,6 +201,21 @@ static void settle(absent *a, lr_buffer *b, const char *why)
     }
 }
 
+/* It comes as what was made in its place does. */
+static void wait_behind(absent *a)
+{
+    absent *made = a->made;
+    lr_buffer *here = lr_buffer_here(&made->base.base);
+    const lr_task *arrival = atomic_load(&made->arrival);
+    if (here || (arrival && lr_task_ended(arrival))) {
+        settle(a, here, "it was made again, and lost again");
+        return;
+    }
+    a->next_behind = made->behind;
+    made->behind = a;
+    want(made);
+}
+
 static bool ask(absent *a, lr_lending *x)
 {
     lr_reference ref;
@@ -223,6 +238,10 @@ static void go_on(absent *a)
     if (b) {
         settle(a, b, NULL);
         lr_buffer_release(b);
+        return;
+    }
+    if (a->made) {
+        wait_behind(a);
         return;
     }
     lr_lending *x = a->tried & TRIED_HOLDER ? NULL : far.hooks.of(a->holder);
@@ -262,6 +281,13 @@ void lr_far_peer_gone(const lr_lending *x)
     }
 }
 
+static void set_made(absent *a, lr_buffer *b)
+{
+    lr_object_retain(&b->base);
+    if (a->made) lr_buffer_release(&a->made->base.base);
+    a->made = absent_of(b);
+}
+
 void lr_far_remade(lr_buffer *old, lr_buffer *b, const char *why)
 {
     absent *a = absent_of(old);
@@ -269,18 +295,21 @@ void lr_far_remade(lr_buffer *old, lr_buffer *b, const char *why)
         settle(a, b, why);
         return;
     }
-    absent *made = absent_of(b);
-    lr_buffer *here = lr_buffer_here(b);
-    const lr_task *arrival = atomic_load(&made->arrival);
-    if (here || (arrival && lr_task_ended(arrival))) {
-        settle(a, here, "it was made again, and lost again");
-        return;
+    set_made(a, b);
+    wait_behind(a);
+}
+
+void lr_far_made_too(const lr_origin *o, const lr_task *t)
+{
+    uint32_t count = t->result.form ? lr_value_ref_count(&t->result) : 0;
+    for (lr_link *l = lr_list_first(&far.all); l; l = lr_list_next(&far.all, l)) {
+        absent *a = LR_CONTAINER(l, absent, link);
+        if (a->origin != o || !lr_id_equal(a->record, t->id) || atomic_load(&a->wanted) || a->index >= count) continue;
+        lr_object *ref = lr_value_refs(&t->result)[a->index];
+        lr_buffer *b = ref->kind == LR_OBJECT_BUFFER ? LR_CONTAINER(ref, lr_buffer, base) : NULL;
+        bool lost = !a->lender && !far.hooks.of(a->holder);
+        if (lost && b && b->is_absent && b->size_bytes == a->base.base.size_bytes) set_made(a, b);
     }
-    lr_object_retain(&b->base);
-    a->made = made;
-    a->next_behind = made->behind;
-    made->behind = a;
-    want(made);
 }
 
 lr_origin *lr_far_origin(const lr_buffer *b) { return b->is_absent ? absent_of(b)->origin : NULL; }

@@ -21,6 +21,7 @@ struct lr_origin {
     unsigned count; /* stand-ins, orphans among them, absent objects, followers; 1 for whoever takes the result in */
     bool keeps;     /* t is a record of this one's own, never submitted: what to run again */
     bool waits;     /* in the list of those to be run again */
+    bool late;      /* something was lost while it ran again: once more, if that has not given it */
     lr_task *t;     /* one count; until it keeps the task itself, afterwards not: its result may name this origin */
     uint32_t depth;  /* of the chain of origins that its arguments are made by */
     uint64_t weight; /* bytes of objects here that the chain keeps */
@@ -265,10 +266,11 @@ static unsigned retries_of(const lr_task *t)
 
 static bool can_run_again(const lr_origin *o) { return o && o->keeps && o->t->attempt <= retries_of(o->t); }
 
-/* One run for all that are wanted by then. */
+/* One run for all that are wanted by then, and while it is under way. */
 static void run_soon(lr_origin *o)
 {
-    if (o->waits) return;
+    if (o->followers > 0) o->late = true;
+    if (o->waits || o->followers > 0) return;
     o->waits = true;
     o->count++;
     o->next = lineage.to_run;
@@ -401,6 +403,19 @@ static void give_remakes(lr_origin *o, lr_task *t)
         lr_buffer *b = made_again(t, r, why, sizeof why);
         lr_far_remade(r->absent, b, why);
     }
+    if (lr_task_state_of(t) == LR_TASK_READY) lr_far_made_too(o, t);
+}
+
+/* All that has run again has ended. */
+static void run_over(lr_origin *o)
+{
+    if (o->late && can_run_again(o)) {
+        o->late = false;
+        run_soon(o);
+    } else if (!o->waits) {
+        give_up_all(o, LR_ERR_NODE_DIED,
+                    "the node that had it was lost, and the task that had returned it did not do so again");
+    }
 }
 
 /* The first result stands; that there is another one is a mistake in the program, which should be known. */
@@ -429,9 +444,7 @@ static void go_on(follower *f)
         lr_task *returned = task_in(&f->t->result, i);
         if (returned) follow(o, returned);
     }
-    if (--o->followers == 0 && !o->waits)
-        give_up_all(o, LR_ERR_NODE_DIED,
-                    "the node that had it was lost, and the task that had returned it did not do so again");
+    if (--o->followers == 0) run_over(o);
     follower_free(f);
 }
 
@@ -478,7 +491,7 @@ void lr_lineage_turn(void)
     lr_origin *o;
     while ((o = lineage.to_run)) {
         lineage.to_run = o->next;
-        o->waits = false;
+        o->waits = o->late = false;
         run_again(o);
         lr_origin_release(o);
     }

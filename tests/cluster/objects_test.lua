@@ -369,6 +369,27 @@ check.test("lost objects that nobody asks for are not made again; those that are
     print "done"]], "done\n", APART)
 end)
 
+check.test("what one run gives again is not made once more for those who ask later", function()
+  prints("--procs 2", RUNS .. [[
+    local child = lr.remote(function(i) ran("child" .. i) return lr.tensor("f64", 20000):fill(i) end)
+    local of = lr.remote(function()
+      ran "of"
+      local list = {}
+      for i = 1, 5 do list[i] = child(i) end
+      lr.wait(list)
+      return unpack(list)
+    end):with{ retries = 1 }
+    local list = { of():get() }
+    lr.wait(list)
+    kill_all()
+    for i = 1, 5 do
+      assert(list[i]:get(20):get(1) == i)
+      lr.sleep(0.02)
+    end
+    print(runs "of", runs "child1", runs "child5")
+    os.execute("rm -r " .. dir)]], "2\t2\t2\n", APART)
+end)
+
 check.test("a task that is run again and returns something else is reported; what came first stands", function()
   local err = prints("--procs 2", RUNS .. [[
     local child = lr.remote(function(at) until_true(function() return io.open(at) end, at) return 7 end)

@@ -14,7 +14,7 @@ struct sim_orphan {
 
 struct sim_origin {
     unsigned count;
-    bool keeps, waits, secret;
+    bool keeps, waits, late, secret;
     lr_id id;
     uint32_t attempt;
     sim_family *family; /* one count */
@@ -112,6 +112,17 @@ static sim_task *take_orphan(sim_origin *o, lr_id id)
     return NULL;
 }
 
+static void run_soon(sim_node *n, sim_origin *o)
+{
+    if (o->followers > 0) o->late = true;
+    if (o->waits || o->followers > 0) return;
+    o->waits = true;
+    o->count++;
+    o->next = n->to_run;
+    n->to_run = o;
+    sim_node_ring(n);
+}
+
 bool sim_lineage_orphan(sim_task *t)
 {
     sim_node *n = t->home;
@@ -127,12 +138,7 @@ bool sim_lineage_orphan(sim_task *t)
     struct sim_orphan *x = calloc(1, sizeof *x);
     *x = (struct sim_orphan){o->orphans, t};
     o->orphans = x;
-    if (o->waits) return true;
-    o->waits = true;
-    o->count++;
-    o->next = n->to_run;
-    n->to_run = o;
-    sim_node_ring(n);
+    run_soon(n, o);
     return true;
 }
 
@@ -175,13 +181,23 @@ static void end_orphan(sim_task *orphan, const sim_task *t)
     sim_task_end(orphan, &v);
 }
 
+static void run_over(sim_node *n, sim_origin *o)
+{
+    if (o->late && o->attempt <= o->call.retries) {
+        o->late = false;
+        run_soon(n, o);
+    } else if (!o->waits) {
+        give_up_all(o, LR_ERR_NODE_DIED);
+    }
+}
+
 static void go_on(sim_node *n, sim_follower *f)
 {
     sim_origin *o = f->origin;
     if (f->orphan) end_orphan(f->orphan, f->t);
     for (unsigned i = 0; i < f->t->value.future_count && o->orphans; i++)
         follow(n, o, f->t->value.futures[i]);
-    if (--o->followers == 0 && !o->waits) give_up_all(o, LR_ERR_NODE_DIED);
+    if (--o->followers == 0) run_over(n, o);
     lr_link_remove(&f->link);
     if (f->orphan) sim_stand_in_free(f->orphan);
     sim_task_release(f->t);
@@ -223,7 +239,7 @@ void sim_lineage_turn(sim_node *n)
 {
     for (sim_origin *o; !n->dead && (o = n->to_run);) {
         n->to_run = o->next;
-        o->waits = false;
+        o->waits = o->late = false;
         run_again(n, o);
         sim_origin_release(o);
     }
