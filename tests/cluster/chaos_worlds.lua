@@ -245,6 +245,9 @@ function Hosts.cut(_, i, j)
 end
 
 function Hosts:close()
+  self:agents() -- the row of one that was killed goes when another has seen that its lease is over: while there is another
+  kit.eventually(function() return self:ask("ZCARD 'luarun:{default}:index:node'") == tostring(self.procs) end,
+    "the rows of agents that were killed go")
   for _, agent in ipairs(self.list) do
     agent:signal(TERM)
     local status = agent:wait()
