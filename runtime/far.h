@@ -56,8 +56,8 @@ void lr_far_came(lr_id object, lr_buffer *b);
 void lr_far_peer_gone(const lr_lending *x);
 /* From lineage: its task was run again and gave b in its place; or why it did not. */
 void lr_far_remade(lr_buffer *absent, lr_buffer *b, const char *why);
-/* The task t, which o's call has made again, has ended: what its first result had named and is lost, wanted or not, is from
- * now on what this one names. */
+/* The task t, which o's call has made again, has ended: what its first result had named and is lost, wanted or not, is
+ * from now on what this one names. */
 void lr_far_made_too(const lr_origin *o, const lr_task *t);
 /* What it can be made again by; NULL: nothing, or it is here. */
 lr_origin *lr_far_origin(const lr_buffer *b);
