@@ -80,17 +80,29 @@ end
 local Cluster = {}
 Cluster.__index = Cluster
 
+local PRELUDE = [[
+local lr = require "luarun"
+local function busy(s) local t = lr.now() + s while lr.now() < t do end end
+local function pid() local f = io.open("/proc/self/stat") local n = f:read("*n") f:close() return n end
+local work = lr.remote(function(i) busy(0.001) return i * i, pid() end)
+local tree tree = lr.remote(function(n) if n == 0 then return 1 end return tree(n - 1):get() + tree(n - 1):get() end)
+local list, sum = {}, 0
+]]
+
 local function start_cluster()
-  local state = kit.folder .. "/state"
-  local process = kit.start { "--workers", "1", "up", "--nodes", "2", "--foreground", env = { XDG_STATE_HOME = state } }
+  local env = { XDG_STATE_HOME = kit.folder .. "/state" } -- there is the secret that who joins must know
+  local process = kit.start { "--workers", "1", "up", "--nodes", "2", "--foreground", env = env }
   local url -- Redis says more on the same standard output
   kit.eventually(function()
     url = process:out():match("luarun %-%-cluster '?([^'\n]+)")
     return url or process:ended()
   end, "the cluster is up")
   check.ok(url, process:err())
-  local self = setmetatable({ process = process, url = url, socket = url:match("^unix://(.*)$"), seen = {} }, Cluster)
+  local self = setmetatable({ process = process, url = url, socket = url:match("^unix://(.*)$"), env = env, seen = {} }, Cluster)
   self.first = self:agents()[1]
+  -- A driver that runs nothing itself: its task has run in a process that an agent started.
+  local first = kit.start { "--workers", "0", "--cluster", url, "-e", PRELUDE .. "assert(work(3):get() == 9)", env = env }
+  check.eq(first:wait(30), 0, first:err() .. process:err())
   return self
 end
 
@@ -150,15 +162,6 @@ end
 
 -- ---- jobs -------------------------------------------------------------------------------------------------------
 
-local PRELUDE = [[
-local lr = require "luarun"
-local function busy(s) local t = lr.now() + s while lr.now() < t do end end
-local function pid() local f = io.open("/proc/self/stat") local n = f:read("*n") f:close() return n end
-local work = lr.remote(function(i) busy(0.001) return i * i, pid() end)
-local tree tree = lr.remote(function(n) if n == 0 then return 1 end return tree(n - 1):get() + tree(n - 1):get() end)
-local list, sum = {}, 0
-]]
-
 -- What a short job does, and the status that it ends with.
 local SHORT = {
   { "for i = 1, 30 do list[i] = work(i) end for i = 1, 30 do sum = sum + list[i]:get() end assert(sum == 9455)", 0 },
@@ -181,7 +184,8 @@ local SHORT = {
 -- One job to its end. While Redis is away a job may not come in: it is started again.
 local function run_job(cluster, seed, number)
   local job = SHORT[number % #SHORT + 1]
-  local words = { "--workers", "1", "--seed", seed + number, "--cluster", cluster.url, "-e", PRELUDE .. job[1] }
+  local words = { "--workers", "1", "--seed", seed + number, "--cluster", cluster.url, "-e", PRELUDE .. job[1],
+    env = cluster.env }
   for _ = 1, 20 do
     local p = kit.start(words) -- not kit.run: its shell says of each that is killed that it was
     local status, err = p:wait(60), p:err()
@@ -226,8 +230,8 @@ function soak.run(what)
   end
   local shm = kit.shell("ls -A /dev/shm")
   local cluster = start_cluster()
-  local lasting = kit.start { "--workers", "1", "--cluster", cluster.url, kit.top .. "/tests/cluster/graphs.lua", "--say",
-    "--seconds", what.minutes * 60, "--seed", what.seed, "--retries", 100 }
+  local lasting = kit.start { "--workers", what.workers or 1, "--cluster", cluster.url, kit.top .. "/tests/cluster/graphs.lua", "--say",
+    "--seconds", what.minutes * 60, "--seed", what.seed, "--retries", 100, env = cluster.env }
   kit.eventually(function() return #cluster:jobs(cluster.first) > 0 or lasting:ended() end, "the lasting job has its processes")
   local series = setmetatable({ of = {}, list = {} }, Series)
   local told = { jobs = 0, faults = { job = 0, agent = 0, redis = 0 } }
