@@ -949,7 +949,8 @@ static void settle_deaths(uint64_t now_ns)
     if (!lr_deaths_turn(now_ns)) return;
     bool alone = !cluster.config.serves && cluster.mesh.peers.count <= 1;
     bool more = cluster.config.replace ? cluster.config.replace() : alone;
-    if (more) cluster.expect_until_ns = lr_clock_ns() + LR_CLUSTER_EXPECT_NS;
+    uint64_t patience_ns = alone && !cluster.config.replace ? LR_CLUSTER_ALONE_NS : LR_CLUSTER_EXPECT_NS;
+    if (more) cluster.expect_until_ns = lr_clock_ns() + patience_ns;
     if (cluster.expect_until_ns || lr_deaths_count() > 0) return; /* one started before may be on its way */
     lr_mesh_expect(&cluster.mesh, false);
     lr_transport_flush(cluster.transport);

@@ -64,6 +64,7 @@ typedef struct lr_cluster_config {
 } lr_cluster_config;
 
 #define LR_CLUSTER_EXPECT_NS 5000000000u
+#define LR_CLUSTER_ALONE_NS 30000000000u /* all nodes are lost: for agents that start others; Redis may be away, too */
 
 /* False: text says why. *config is copied; its texts stay the caller's. */
 LR_MUST_USE bool lr_cluster_open(lr_pool *pool, const lr_cluster_config *config, char text[LR_CLUSTER_TEXT]);

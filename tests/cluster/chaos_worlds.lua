@@ -164,6 +164,7 @@ end
 local Hosts = setmetatable({ server_left = server_left }, { __index = World })
 Hosts.__index = Hosts
 
+local LEASE = 4.5 -- s, and what notices it
 local FIRST = 3 -- the host of the first agent; the script is on host 2
 
 function worlds.hosts(what)
@@ -246,8 +247,12 @@ end
 
 function Hosts:close()
   self:agents() -- the row of one that was killed goes when another has seen that its lease is over: while there is another
-  kit.eventually(function() return self:ask("ZCARD 'luarun:{default}:index:node'") == tostring(self.procs) end,
-    "the rows of agents that were killed go")
+  local since -- for longer than a lease: a new one's row may not be there yet
+  kit.eventually(function()
+    if self:ask("ZCARD 'luarun:{default}:index:node'") ~= tostring(self.procs) then since = nil return false end
+    since = since or kit.now()
+    return kit.now() - since > LEASE
+  end, "the rows of agents that were killed go", 40)
   for _, agent in ipairs(self.list) do
     agent:signal(TERM)
     local status = agent:wait()

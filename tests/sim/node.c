@@ -8,6 +8,7 @@
 
 #define IDLE_LESS_NS 1000000u
 #define EXPECT_NS 5000000000ull
+#define ALONE_NS 30000000000ull
 
 uint64_t sim_node_now(const sim_node *n) { return n->world->now_ns + n->clock_offset_ns; }
 
@@ -417,7 +418,7 @@ void sim_node_down(sim_node *n, sim_link *l, unsigned side)
     if (more) n->expect_until_ns = sim_node_now(n) + EXPECT_NS;
     if (driver && !more && n->expected > 0) n->expected--;
     bool alone = driver && w->public && n->mesh.peers.count <= 1; /* agents start another */
-    if (alone) n->expect_until_ns = sim_node_now(n) + EXPECT_NS;
+    if (alone) n->expect_until_ns = sim_node_now(n) + ALONE_NS;
     bool later = sim_chance(w, 50); /* how it died is not known yet, nor whether another comes */
     if (driver && !more && !n->expect_until_ns && later) n->expect_until_ns = sim_node_now(n) + sim_below(w, 500 * MS);
     else if (driver && !more && !n->expect_until_ns) lr_mesh_expect(&n->mesh, false);
