@@ -354,12 +354,23 @@ static void wait_or_run_here(lr_mesh *m, lr_crossing *c)
     pause(m, c);
 }
 
+/* Somebody else who could run a task, now or soon. */
+static bool anybody_left(const lr_mesh *m)
+{
+    const lr_mesh_peer *p;
+    size_t position = 0;
+    while (m->peers.slots && (p = lr_map_next(&m->peers, &position)))
+        if (!is_self(m, p) && p->node.place.total.amount[LR_RESOURCE_CPU] > 0) return true;
+    return m->broker.expects;
+}
+
 /* c is in no map and no list. */
 static void send_away(lr_mesh *m, lr_mesh_peer *to, lr_crossing *c)
 {
     if (is_self(m, to)) {
         tell_done(m, c); /* its own scheduler counts from here on */
-        if (c->task.risky && c->task.attempt > 1 && c->ask->affinity == LR_AFFINITY_NONE)
+        bool is_spared = m->self.is_broker || !anybody_left(m); /* the script's process, above all */
+        if (c->task.risky && c->task.attempt > 1 && c->ask->affinity == LR_AFFINITY_NONE && is_spared)
             fail(m, c, LR_ERR_NODE_DIED, "its node was lost, and no other is left to run it");
         else
             run_here(m, c);
@@ -1017,16 +1028,6 @@ lr_mesh_peer *lr_mesh_peer_up(lr_mesh *m, lr_id node, bool is_broker, const char
     way_is_open(m, p);
     work_off(m);
     return p;
-}
-
-/* Somebody else who could run a task, now or soon. */
-static bool anybody_left(const lr_mesh *m)
-{
-    const lr_mesh_peer *p;
-    size_t position = 0;
-    while (m->peers.slots && (p = lr_map_next(&m->peers, &position)))
-        if (!is_self(m, p) && p->node.place.total.amount[LR_RESOURCE_CPU] > 0) return true;
-    return m->broker.expects;
 }
 
 /* A broker knows who is left; an ordinary node does not, and asks one, as for a task that needs a cpu. */
