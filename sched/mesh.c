@@ -369,8 +369,7 @@ static void send_away(lr_mesh *m, lr_mesh_peer *to, lr_crossing *c)
 {
     if (is_self(m, to)) {
         tell_done(m, c); /* its own scheduler counts from here on */
-        bool is_spared = m->self.is_broker || !anybody_left(m); /* the script's process, above all */
-        if (c->task.risky && c->task.attempt > 1 && c->ask->affinity == LR_AFFINITY_NONE && is_spared)
+        if (c->task.risky && c->task.attempt > 1 && c->ask->affinity == LR_AFFINITY_NONE && m->is_script)
             fail(m, c, LR_ERR_NODE_DIED, "its node was lost, and no other is left to run it");
         else
             run_here(m, c);
@@ -1084,7 +1083,7 @@ static void settle_lost(lr_mesh *m)
     while ((l = lr_list_pop(&m->lost))) {
         lr_crossing *c = LR_CONTAINER(l, lr_crossing, link);
         m->lost_count--;
-        if (c->task.risky)
+        if (c->task.risky && m->is_script)
             fail(m, c, LR_ERR_NODE_DIED, "its node was lost, and no other is left to run it");
         else
             run_here(m, c);
@@ -1221,7 +1220,7 @@ bool lr_mesh_init(lr_mesh *m, lr_id self, bool is_broker, const char *offers, co
                   const lr_mesh_hooks *hooks, uint64_t seed)
 {
     const lr_broker_hooks broker = {on_grant, on_hungry, on_placed, on_nowhere, m};
-    *m = (lr_mesh){.hooks = *hooks, .allocator = a};
+    *m = (lr_mesh){.hooks = *hooks, .allocator = a, .is_script = is_broker};
     lr_resource_names_init(&m->names);
     lr_ways_init(&m->ways, a);
     lr_list_init(&m->unasked);

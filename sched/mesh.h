@@ -33,8 +33,8 @@
  * what waits goes back to them; a task that could go nowhere else fails with unreachable after a few tries.
  *
  * A peer that is gone. Its guests here are stopped: whoever wanted them is no more. Ours that were there are tried
- * again elsewhere, up to their retries; with nobody left they run here, unless they are risky (kernels: they may have
- * been why) and were lost more than once. Stand-ins for its tasks fail.
+ * again elsewhere, up to their retries; with nobody left they run here, unless this is the script's process and they
+ * are risky (kernels: they may have been why). Stand-ins for its tasks fail.
  *
  * Owns: peers, crossings. What `runtime` points to is the caller's. Errors: no memory makes a task run here, or fail.
  * Units: ns of one clock. Thread: one. Blocks: never. */
@@ -138,6 +138,7 @@ typedef struct lr_mesh {
     uint64_t deadline_ns;     /* no later than the first of those that seek; 0: none */
     uint32_t idle_told;       /* what the brokers know of this node; UINT32_MAX: perhaps nothing */
     uint64_t serial;          /* of crossings */
+    bool is_script;           /* the driver, which must not die of a task: it is the broker from the start */
     bool busy, ending;        /* working off: no deeper */
     bool left;                /* tasks may have become left */
     uint64_t now_ns;
