@@ -10,6 +10,7 @@
 #define RUNTIME_BUFFER_H
 
 #include "runtime/object.h"
+#include "runtime/value.h"
 #include "sched/error.h"
 
 typedef struct lr_buffer {
@@ -36,6 +37,13 @@ static inline lr_buffer *lr_buffer_here(lr_buffer *b)
 {
     if (!b->is_absent) return b;
     return atomic_load_explicit(&((lr_absent *)(void *)b)->here, memory_order_acquire);
+}
+
+/* The buffer among the references of v at that place; NULL: it is another object. */
+static inline lr_buffer *lr_value_buffer(const lr_value *v, uint32_t index)
+{
+    lr_object *o = lr_value_refs(v)[index];
+    return o->kind == LR_OBJECT_BUFFER ? LR_CONTAINER(o, lr_buffer, base) : NULL;
 }
 
 /* Uninitialised memory; one count is the caller's. message may be NULL. */

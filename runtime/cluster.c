@@ -11,6 +11,7 @@
 #include "runtime/lineage.h"
 #include "runtime/lending.h"
 #include "runtime/modules.h"
+#include "runtime/pile.h"
 #include "sched/mesh.h"
 
 #include <stdio.h>
@@ -53,13 +54,13 @@ typedef struct guest {
     lr_waiter waiter; /* first */
     lr_task *t;       /* one count */
     lr_crossing *crossing;
-    struct guest *next_ended;
+    lr_piled ended;             /* in cluster.ended */
     struct guest *next, **link; /* in cluster.guests */
     uint16_t told;              /* how far it was when that was last told */
 } guest;
 
 typedef struct line {
-    struct line *next;
+    lr_piled piled; /* first */
     size_t size_bytes;
     char bytes[];
 } line;
@@ -87,9 +88,9 @@ static struct {
     lr_death *dying;          /* of the node whose end is being told to the mesh */
     /* any thread */
     _Atomic bool open;
-    _Atomic(guest *) ended;
+    lr_pile ended;         /* guests */
     _Atomic bool idle;     /* a worker has found nothing to do */
-    _Atomic(line *) lines; /* newest first */
+    lr_pile lines;
     _Atomic uint64_t busy; /* tasks away, seeking, lost, and guests */
 } cluster;
 
@@ -297,10 +298,7 @@ static void on_end(lr_waiter *w, lr_task *t, lr_wake *wake)
 {
     (void)t;
     (void)wake;
-    guest *g = (guest *)w, *head = atomic_load(&cluster.ended);
-    do {
-        g->next_ended = head;
-    } while (!atomic_compare_exchange_weak(&cluster.ended, &head, g));
+    lr_pile_put(&cluster.ended, &((guest *)w)->ended);
     if (!lr_pool_turn_soon()) cluster.config.ring();
 }
 
@@ -414,7 +412,7 @@ static lr_task *borrow(void *user, lr_id id)
     link_state *l = user;
     lr_stand_in *s = lr_mesh_borrowed(&cluster.mesh, l->peer, id);
     if (s) { /* it may have come with arguments before */
-        lr_stand_in_returned(s, origin_of(l));
+        if (!s->origin) lr_stand_in_returned(s, origin_of(l));
         lr_task_retain(s->t);
         return s->t;
     }
@@ -498,12 +496,13 @@ static void take_lent_result(link_state *l, lr_crossing *c, const lr_message *m,
     l->origin = s->origin;
     bool whole = sound && lr_exchange_in_result(&l->exchange, m->result.value, &value, text, sizeof text);
     l->origin = NULL;
-    if (whole && lr_far_any(&value)) lr_task_set(s->t, LR_TASK_FAR);
+    bool is_far = whole && lr_far_any(&value);
+    if (is_far) lr_task_set(s->t, LR_TASK_FAR);
     if (whole)
         lr_pool_end(s->t, (lr_task_state)m->result.state, &value);
     else
         lr_pool_fail(s->t, LR_ERR_OBJECT_LOST, "a value on another node could not be taken in", NULL);
-    lr_far_ended(s->t);
+    if (is_far) lr_far_ended(s->t);
 }
 
 static void take_away_result(link_state *l, lr_crossing *c, const lr_message *m, bool sound)
@@ -516,15 +515,21 @@ static void take_away_result(link_state *l, lr_crossing *c, const lr_message *m,
     lr_origin *o = l->origin;
     l->origin = NULL;
     l->returned_by = NULL;
-    if (whole && lr_far_any(&value)) lr_task_set(t, LR_TASK_FAR);
-    if (whole) lr_origin_keep(o, t, &value);
-    lr_task_retain(t); /* its end takes the count */
-    if (whole)
+    bool is_far = whole && lr_far_any(&value);
+    if (is_far) {
+        lr_task_set(t, LR_TASK_FAR);
+        lr_task_retain(t); /* its end takes the count */
+    }
+    if (whole) {
+        lr_origin_keep(o, t, &value);
         lr_away_end(cluster.pool, t, (lr_task_state)m->result.state, &value);
-    else
+    } else {
         lr_away_fail(cluster.pool, t, LR_ERR_ERROR, "its result could not be taken in from the node that ran it");
-    lr_far_ended(t);
-    lr_task_release(t);
+    }
+    if (is_far) {
+        lr_far_ended(t);
+        lr_task_release(t);
+    }
     lr_origin_release(o);
 }
 
@@ -830,16 +835,10 @@ static void ring(void *user)
 
 static void tell_ended(void)
 {
-    guest *g = atomic_exchange(&cluster.ended, NULL), *oldest = NULL;
-    while (g) {
-        guest *next = g->next_ended;
-        g->next_ended = oldest;
-        oldest = g;
-        g = next;
-    }
-    for (; oldest; oldest = g) {
-        g = oldest->next_ended;
-        lr_mesh_ended(&cluster.mesh, oldest->crossing, lr_task_state_of(oldest->t) == LR_TASK_READY);
+    for (lr_piled *p = lr_pile_take_oldest(&cluster.ended), *next; p; p = next) {
+        const guest *g = LR_CONTAINER(p, guest, ended);
+        next = p->next;
+        lr_mesh_ended(&cluster.mesh, g->crossing, lr_task_state_of(g->t) == LR_TASK_READY);
     }
 }
 
@@ -850,28 +849,20 @@ static link_state *driver(void)
     return NULL;
 }
 
-static void send_lines(void)
-{
-    line *l = atomic_exchange(&cluster.lines, NULL), *oldest = NULL;
-    while (l) {
-        line *next = l->next;
-        l->next = oldest;
-        oldest = l;
-        l = next;
-    }
-    for (; oldest; oldest = l) {
-        l = oldest->next;
-        lr_message m = {.kind = LR_MESSAGE_PRINT, .print.line = {oldest->bytes, oldest->size_bytes}};
-        link_state *to = driver();
-        if (to) lr_channel_send(&to->link, &m);
-        free(oldest);
-    }
-}
-
-static void ask_driver(const lr_message *m)
+static void tell_driver(const lr_message *m)
 {
     link_state *to = driver();
     if (to) lr_channel_send(&to->link, m);
+}
+
+static void send_lines(void)
+{
+    for (lr_piled *p = lr_pile_take_oldest(&cluster.lines), *next; p; p = next) {
+        line *l = (line *)(void *)p;
+        next = p->next;
+        tell_driver(&(lr_message){.kind = LR_MESSAGE_PRINT, .print.line = {l->bytes, l->size_bytes}});
+        free(l);
+    }
 }
 
 /* More room is told when a worker has found nothing to do; less, now and then. */
@@ -964,11 +955,11 @@ void lr_cluster_turn(const lr_resources *free)
     lr_transport_turn(cluster.transport);
     lr_far_turn();
     lr_lending_turn();
-    lr_lineage_turn();
+    lr_lineage_turn(now_ns);
     tell_ended();
     tell_cancelled();
     send_lines();
-    if (cluster.config.serves) lr_modules_turn(ask_driver);
+    if (cluster.config.serves) lr_modules_turn(tell_driver);
     look_whether_all_came(now_ns);
     if (cluster.started) {
         tell_free(free);
@@ -1110,13 +1101,11 @@ bool lr_cluster_fetch_module(const char *name, struct lr_module_source *out, cha
 
 void lr_cluster_print(const char *bytes, size_t size_bytes)
 {
-    line *l = malloc(sizeof *l + size_bytes), *head = atomic_load(&cluster.lines);
+    line *l = malloc(sizeof *l + size_bytes);
     if (!l) return;
     l->size_bytes = size_bytes;
     memcpy(l->bytes, bytes, size_bytes);
-    do {
-        l->next = head;
-    } while (!atomic_compare_exchange_weak(&cluster.lines, &head, l));
+    lr_pile_put(&cluster.lines, &l->piled);
     cluster.config.ring();
 }
 
@@ -1214,7 +1203,7 @@ void lr_cluster_start(void)
 {
     cluster.started = true;
     lr_lineage_open(cluster.pool, cluster.config.job, cluster.config.names, cluster.config.ring);
-    lr_far_open(cluster.pool, &(lr_far_hooks){cluster.config.ring, lending_of, place_near, run_queued});
+    lr_far_open(&(lr_far_hooks){cluster.config.ring, lending_of, place_near, run_queued});
     cluster.pool->inputs_far = lr_far_bring;
     cluster.pool->work_is_wanted = work_is_wanted;
     cluster.pool->work_is_left = work_is_left;

@@ -3,7 +3,7 @@
 #include "runtime/allocator.h"
 #include "runtime/extra.h"
 #include "runtime/large.h"
-#include "runtime/store.h"
+#include "runtime/pile.h"
 #include "sched/map.h"
 
 #include <stdio.h>
@@ -24,8 +24,9 @@ typedef struct absent {
     struct absent *made;  /* what was made in its place, not here either; one count */
     struct absent *behind, *next_behind; /* those that wait for this one, which was made in their place */
     lr_link link;         /* in all */
+    lr_link of_origin;    /* in the origin's objects */
     /* any thread */
-    struct absent *next;  /* wanted, or dead */
+    lr_piled piled;       /* wanted, or dead */
     _Atomic bool wanted;  /* one count is the node thread's until it has come */
     _Atomic(lr_task *) arrival; /* one count */
 } absent;
@@ -35,19 +36,18 @@ typedef struct bringing {
     lr_waiter waiter;  /* first; of one arrival at a time */
     lr_task *t;        /* one count */
     lr_task *arrival;  /* one count; NULL: none is waited for */
-    struct bringing *next;
+    lr_piled piled;    /* due */
     lr_link link;
 } bringing;
 
 static struct {
-    lr_pool *pool;
     lr_far_hooks hooks;
     lr_list all, waiting; /* absents; bringings */
     lr_map asked;         /* object -> absent that waits for it, and by `same` others */
     /* any thread */
     _Atomic bool open;
-    _Atomic(absent *) wanted, dead;
-    _Atomic(bringing *) due;
+    lr_pile wanted, dead; /* absents */
+    lr_pile due;          /* bringings */
     _Atomic uint64_t busy;
 } far;
 
@@ -60,13 +60,9 @@ static void ring(void)
 
 /* ---- absent buffers ----------------------------------------------------------------------------------------- */
 
-static void push(_Atomic(absent *) *stack, absent *a)
+static void leave(lr_pile *pile, lr_piled *piece)
 {
-    absent *head = atomic_load(stack);
-    do {
-        a->next = head;
-    } while (!atomic_compare_exchange_weak(stack, &head, a));
-    if (!head) ring();
+    if (lr_pile_put(pile, piece)) ring();
 }
 
 static void dead(lr_buffer *b)
@@ -77,7 +73,7 @@ static void dead(lr_buffer *b)
     if (here) lr_buffer_release(here);
     if (arrival) lr_task_release(arrival);
     if (atomic_load(&far.open))
-        push(&far.dead, a);
+        leave(&far.dead, &a->piled);
     else
         free(a);
 }
@@ -101,18 +97,15 @@ static void want(absent *a)
     if (atomic_load(&a->base.here) || !arrival_of(a) || atomic_exchange(&a->wanted, true)) return;
     lr_object_retain(&a->base.base.base);
     atomic_fetch_add(&far.busy, 1);
-    push(&far.wanted, a);
+    leave(&far.wanted, &a->piled);
 }
 
 lr_buffer *lr_far_new(const lr_reference *ref, lr_lending *lender, lr_id sender, lr_origin *origin, lr_id record,
                       uint32_t index)
 {
-    char site[LR_SITE_MAX + 1] = "";
     absent *a = calloc(1, sizeof *a);
     if (!a) return NULL;
-    if (ref->site_bytes) memcpy(site, ref->site, ref->site_bytes < LR_SITE_MAX ? ref->site_bytes : LR_SITE_MAX);
-    lr_buffer_init(&a->base.base, ref->size_bytes, NULL,
-                   site[0] ? lr_store_site(site, "from another node") : "from another node");
+    lr_buffer_init(&a->base.base, ref->size_bytes, NULL, lr_reference_site(ref));
     a->base.base.is_absent = true;
     a->base.free = dead;
     lr_buffer_seal(&a->base.base);
@@ -120,7 +113,10 @@ lr_buffer *lr_far_new(const lr_reference *ref, lr_lending *lender, lr_id sender,
     a->holder = lr_id_is_nil(ref->holder) ? sender : ref->holder;
     a->lender = lender;
     a->origin = origin;
-    if (origin) lr_origin_retain(origin);
+    if (origin) {
+        lr_origin_retain(origin);
+        lr_list_append(lr_origin_objects(origin), &a->of_origin);
+    }
     a->record = record;
     a->index = index;
     lr_list_append(&far.all, &a->link);
@@ -131,8 +127,9 @@ lr_buffer *lr_far_new(const lr_reference *ref, lr_lending *lender, lr_id sender,
 void lr_far_show(const lr_buffer *b, lr_reference *out)
 {
     const absent *a = absent_of(b);
-    *out = (lr_reference){.id = a->id, .size_bytes = b->size_bytes, .site = b->site, .holder = a->holder};
-    out->site_bytes = strlen(b->site) < LR_SITE_MAX ? strlen(b->site) : LR_SITE_MAX;
+    *out = lr_reference_of(b);
+    out->id = a->id;
+    out->holder = a->holder;
 }
 
 static void told_borrowed(absent *a)
@@ -144,21 +141,22 @@ static void told_borrowed(absent *a)
 static void let_origin_go(absent *a)
 {
     lr_origin *o = a->origin;
+    if (!o) return;
     a->origin = NULL;
+    lr_link_remove(&a->of_origin);
     lr_origin_release(o);
 }
 
 static void bury(void)
 {
-    absent *a = atomic_exchange(&far.dead, NULL);
-    while (a) {
-        absent *next = a->next;
+    for (lr_piled *p = lr_pile_take(&far.dead), *next; p; p = next) {
+        absent *a = LR_CONTAINER(p, absent, piled);
+        next = p->next;
         told_borrowed(a);
         let_origin_go(a);
         if (a->made) lr_buffer_release(&a->made->base.base);
         lr_link_remove(&a->link);
         free(a);
-        a = next;
     }
 }
 
@@ -219,7 +217,7 @@ static void wait_behind(absent *a)
 static bool ask(absent *a, lr_lending *x)
 {
     lr_reference ref;
-    absent *first = far.asked.slots ? lr_map_get(&far.asked, a->id) : NULL;
+    absent *first = lr_map_find(&far.asked, a->id);
     lr_far_show(&a->base.base, &ref);
     if (!lr_lending_ask(x, &ref)) return false;
     a->same = first ? first->same : NULL;
@@ -261,7 +259,7 @@ static void go_on(absent *a)
 
 void lr_far_came(lr_id object, lr_buffer *b)
 {
-    absent *a = far.asked.slots ? lr_map_take(&far.asked, object) : NULL;
+    absent *a = lr_map_take(&far.asked, object);
     while (a) {
         absent *same = a->same;
         a->same = NULL;
@@ -299,16 +297,15 @@ void lr_far_remade(lr_buffer *old, lr_buffer *b, const char *why)
     wait_behind(a);
 }
 
-void lr_far_made_too(const lr_origin *o, const lr_task *t)
+void lr_far_made_too(lr_origin *o, const lr_task *t)
 {
-    uint32_t count = t->result.form ? lr_value_ref_count(&t->result) : 0;
-    for (lr_link *l = lr_list_first(&far.all); l; l = lr_list_next(&far.all, l)) {
-        absent *a = LR_CONTAINER(l, absent, link);
-        if (a->origin != o || !lr_id_equal(a->record, t->id) || atomic_load(&a->wanted) || a->index >= count) continue;
-        lr_object *ref = lr_value_refs(&t->result)[a->index];
-        lr_buffer *b = ref->kind == LR_OBJECT_BUFFER ? LR_CONTAINER(ref, lr_buffer, base) : NULL;
-        bool lost = !a->lender && !far.hooks.of(a->holder);
-        if (lost && b && b->is_absent && b->size_bytes == a->base.base.size_bytes) set_made(a, b);
+    const lr_list *objects = lr_origin_objects(o);
+    for (lr_link *l = lr_list_first(objects); l; l = lr_list_next(objects, l)) {
+        absent *a = LR_CONTAINER(l, absent, of_origin);
+        bool known = atomic_load(&a->wanted) || a->lender || far.hooks.of(a->holder);
+        if (known || !lr_id_equal(a->record, t->id) || a->index >= lr_value_refs_in(&t->result)) continue;
+        lr_buffer *b = lr_value_buffer(&t->result, a->index);
+        if (b && b->is_absent && b->size_bytes == a->base.base.size_bytes) set_made(a, b);
     }
 }
 
@@ -325,28 +322,25 @@ void lr_far_let_go(lr_buffer *b)
 
 /* ---- values ------------------------------------------------------------------------------------------------- */
 
+/* NULL: it is another object, or here. */
 static absent *absent_at(const lr_value *v, uint32_t i)
 {
-    lr_object *o = lr_value_refs(v)[i];
-    if (o->kind != LR_OBJECT_BUFFER) return NULL;
-    lr_buffer *b = LR_CONTAINER(o, lr_buffer, base);
-    return b->is_absent && !lr_buffer_here(b) ? absent_of(b) : NULL;
+    lr_buffer *b = lr_value_buffer(v, i);
+    return b && !lr_buffer_here(b) ? absent_of(b) : NULL;
 }
 
 bool lr_far_any(const lr_value *v)
 {
-    uint32_t count = v->form ? lr_value_ref_count(v) : 0;
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < lr_value_refs_in(v); i++)
         if (absent_at(v, i)) return true;
     return false;
 }
 
 lr_far_state lr_far_look(const lr_task *t, lr_task **arrival)
 {
-    uint32_t count = t->result.form ? lr_value_ref_count(&t->result) : 0;
     lr_task *found = NULL;
     bool lost = false;
-    for (uint32_t i = 0; i < count && !lost; i++) {
+    for (uint32_t i = 0; i < lr_value_refs_in(&t->result) && !lost; i++) {
         absent *a = absent_at(&t->result, i);
         if (!a) continue;
         want(a);
@@ -382,20 +376,11 @@ void lr_far_ended(const lr_task *t)
 
 /* ---- tasks whose inputs are far --------------------------------------------------------------------------------- */
 
-static void due(bringing *b)
-{
-    bringing *head = atomic_load(&far.due);
-    do {
-        b->next = head;
-    } while (!atomic_compare_exchange_weak(&far.due, &head, b));
-    ring();
-}
-
 static void on_arrival(lr_waiter *w, lr_task *t, lr_wake *wake)
 {
     (void)t;
     (void)wake;
-    due((bringing *)w);
+    leave(&far.due, &((bringing *)w)->piled);
 }
 
 void lr_far_bring(lr_task *t)
@@ -408,7 +393,7 @@ void lr_far_bring(lr_task *t)
     }
     b->t = t;
     atomic_fetch_add(&far.busy, 1);
-    due(b);
+    leave(&far.due, &b->piled);
 }
 
 static void bringing_free(bringing *b)
@@ -428,7 +413,7 @@ uint64_t lr_far_nearest(const lr_task *t, lr_id *node)
     unsigned most = 0;
     for (uint32_t i = 0; t->extra && i < t->extra->input_count; i++) {
         const lr_value *v = &t->extra->inputs[i].input->result;
-        for (uint32_t k = 0; v->form && k < lr_value_ref_count(v); k++) {
+        for (uint32_t k = 0; k < lr_value_refs_in(v); k++) {
             const absent *a = absent_at(v, k);
             if (!a || a->tried) continue;
             unsigned at = 0;
@@ -492,17 +477,14 @@ static void step(bringing *b)
 
 void lr_far_turn(void)
 {
-    absent *a = atomic_exchange(&far.wanted, NULL);
-    while (a) {
-        absent *next = a->next;
-        go_on(a);
-        a = next;
+    lr_piled *p, *next;
+    for (p = lr_pile_take(&far.wanted); p; p = next) {
+        next = p->next;
+        go_on(LR_CONTAINER(p, absent, piled));
     }
-    bringing *b = atomic_exchange(&far.due, NULL);
-    while (b) {
-        bringing *next = b->next;
-        step(b);
-        b = next;
+    for (p = lr_pile_take(&far.due); p; p = next) {
+        next = p->next;
+        step(LR_CONTAINER(p, bringing, piled));
     }
     bury();
 }
@@ -512,9 +494,8 @@ bool lr_far_rests(void) { return atomic_load(&far.busy) == 0; }
 
 /* ---- life ----------------------------------------------------------------------------------------------------- */
 
-void lr_far_open(lr_pool *pool, const lr_far_hooks *hooks)
+void lr_far_open(const lr_far_hooks *hooks)
 {
-    far.pool = pool;
     far.hooks = *hooks;
     lr_list_init(&far.all);
     lr_list_init(&far.waiting);
@@ -549,12 +530,12 @@ void lr_far_close(void)
     far.hooks.ring = NULL;
     while ((l = lr_list_first(&far.waiting)))
         give_up_bringing(LR_CONTAINER(l, bringing, link));
-    atomic_store(&far.due, NULL);
-    atomic_store(&far.wanted, NULL);
+    (void)lr_pile_take(&far.due);
+    (void)lr_pile_take(&far.wanted);
     lr_map_free(&far.asked, &lr_process_allocator);
     for (l = lr_list_first(&far.all); l; l = lr_list_next(&far.all, l)) /* those that nobody has any more stay until: */
         give_up(LR_CONTAINER(l, absent, link));
-    while (atomic_load(&far.dead))
+    while (atomic_load(&far.dead.top))
         bury();
     atomic_store(&far.open, false);
     while (lr_list_pop(&far.all)) /* the rest are freed by whoever holds them */

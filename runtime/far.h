@@ -32,7 +32,7 @@ typedef struct lr_far_hooks {
     void (*run)(lr_task *t);
 } lr_far_hooks;
 
-void lr_far_open(lr_pool *pool, const lr_far_hooks *hooks);
+void lr_far_open(const lr_far_hooks *hooks);
 /* Nothing comes any more: what is waited for fails as cancelled. */
 void lr_far_close(void);
 void lr_far_turn(void);
@@ -58,7 +58,7 @@ void lr_far_peer_gone(const lr_lending *x);
 void lr_far_remade(lr_buffer *absent, lr_buffer *b, const char *why);
 /* The task t, which o's call has made again, has ended: what its first result had named and is lost, wanted or not, is
  * from now on what this one names. */
-void lr_far_made_too(const lr_origin *o, const lr_task *t);
+void lr_far_made_too(lr_origin *o, const lr_task *t);
 /* What it can be made again by; NULL: nothing, or it is here. */
 lr_origin *lr_far_origin(const lr_buffer *b);
 /* Nobody but lineage holds it: its bytes are let go of where they lie; they can be made again. */
@@ -75,7 +75,7 @@ lr_far_state lr_far_look(const lr_task *t, lr_task **arrival);
 uint64_t lr_far_nearest(const lr_task *t, lr_id *node);
 /* From any thread: the value of t is needed here, once it has ended. */
 void lr_far_will_get(lr_task *t);
-/* It has ended; what lr_far_will_get has said is done. */
+/* It has ended, with objects that are not here; what lr_far_will_get has said is done. */
 void lr_far_ended(const lr_task *t);
 /* From any thread: a task whose inputs have all ended, some far. Takes over a count. */
 void lr_far_bring(lr_task *t);

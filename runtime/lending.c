@@ -44,8 +44,7 @@ typedef struct lr_parked {
 /* An object on its way here. */
 typedef struct pull {
     struct pull *next;
-    lr_reference ref; /* site: to `site` */
-    char site[LR_SITE_MAX + 1];
+    lr_reference ref; /* site: interned */
     lr_lending *from; /* NULL: nobody any more */
     lr_buffer *to;     /* NULL: no room yet */
     lr_transfer transfer;
@@ -472,7 +471,7 @@ static void pull_fail(pull *p, const char *why)
 {
     char text[280], size[32];
     lr_store_format(p->ref.size_bytes, size, sizeof size);
-    snprintf(text, sizeof text, "%s (%.60s) from another node: %s", size, p->site, why);
+    snprintf(text, sizeof text, "%s (%.60s) from another node: %s", size, p->ref.site, why);
     lr_shared_note_failure(p->ref.id, text);
     pull_end(p, NULL);
 }
@@ -515,8 +514,7 @@ static void join_maker(bool wait)
 static void pull_begin(pull *p)
 {
     char text[240] = "";
-    const char *site = p->site[0] ? lr_store_site(p->site, "from another node") : "from another node";
-    p->to = lr_buffer_new(p->ref.size_bytes, site, text, sizeof text);
+    p->to = lr_buffer_new(p->ref.size_bytes, p->ref.site, text, sizeof text);
     if (p->to && lr_transfer_init(&p->transfer, p->ref.size_bytes)) {
         refill(p->from);
         return;
@@ -538,9 +536,7 @@ static bool pull_new(lr_lending *x, const lr_reference *ref)
     pull *p = calloc(1, sizeof *p), **at = &ex.pulls;
     if (!p) return false;
     p->ref = *ref;
-    size_t n = ref->site_bytes < LR_SITE_MAX ? ref->site_bytes : LR_SITE_MAX;
-    if (n) memcpy(p->site, ref->site, n);
-    p->ref.site = p->site;
+    p->ref.site = lr_reference_site(ref);
     p->from = x;
     p->give_up_ns = lr_clock_ns() + PATIENCE_NS;
     while (*at)

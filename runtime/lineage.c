@@ -5,6 +5,7 @@
 #include "runtime/exchange.h"
 #include "runtime/extra.h"
 #include "runtime/far.h"
+#include "runtime/pile.h"
 #include "sched/digest.h"
 #include "sched/map.h"
 
@@ -27,6 +28,7 @@ struct lr_origin {
     uint64_t weight; /* bytes of objects here that the chain keeps */
     uint64_t digest; /* of its first result; 0: there is none */
     lr_link link;    /* in kept */
+    lr_list objects; /* runtime/far.c's */
     lr_map orphans; /* task -> lr_stand_in */
     struct remake *remakes;
     unsigned followers;
@@ -48,7 +50,7 @@ typedef struct follower {
     lr_origin *origin;
     lr_stand_in *orphan; /* which is to end as t does; NULL: its result is searched */
     lr_link link;        /* in all */
-    struct follower *next_ended;
+    lr_piled ended;      /* in lineage.ended */
 } follower;
 
 static struct {
@@ -62,7 +64,7 @@ static struct {
     lr_map holds; /* input of such arguments -> how often it is one, as a number */
     uint64_t look_ns, look_every_ns; /* LR_NEVER: nothing new is kept */
     lr_builder extras;
-    _Atomic(follower *) ended; /* any thread */
+    lr_pile ended; /* followers, by any thread */
 } lineage;
 
 /* ---- origins ---------------------------------------------------------------------------------------- */
@@ -73,20 +75,12 @@ static lr_task *task_in(const lr_value *v, uint32_t i)
     return o->kind == LR_OBJECT_TASK ? (lr_task *)o : NULL;
 }
 
-static lr_buffer *buffer_in(const lr_value *v, uint32_t i)
-{
-    lr_object *o = lr_value_refs(v)[i];
-    return o->kind == LR_OBJECT_BUFFER ? LR_CONTAINER(o, lr_buffer, base) : NULL;
-}
-
-static uint32_t refs_in(const lr_value *v) { return v->form ? lr_value_ref_count(v) : 0; }
-
 /* Adds what v, of which o needs everything, keeps here and is made by. */
 static void weigh(lr_origin *o, const lr_value *v)
 {
     uint64_t most = 0;
-    for (uint32_t i = 0; i < refs_in(v); i++) {
-        const lr_buffer *b = buffer_in(v, i);
+    for (uint32_t i = 0; i < lr_value_refs_in(v); i++) {
+        const lr_buffer *b = lr_value_buffer(v, i);
         const lr_origin *by = b ? lr_far_origin(b) : NULL;
         if (by && by->depth >= o->depth) o->depth = by->depth + 1;
         if (by && by->weight > most) most = by->weight;
@@ -101,14 +95,17 @@ lr_origin *lr_origin_new(lr_task *t)
     if (!o) return NULL;
     o->count = 1;
     o->t = t;
+    lr_list_init(&o->objects);
     lr_task_retain(t);
     weigh(o, &t->args);
-    for (uint32_t i = 0; i < refs_in(&t->args); i++) {
+    for (uint32_t i = 0; i < lr_value_refs_in(&t->args); i++) {
         const lr_task *input = task_in(&t->args, i);
         if (input && lr_task_state_of(input) == LR_TASK_READY) weigh(o, &input->result);
     }
     return o;
 }
+
+lr_list *lr_origin_objects(lr_origin *o) { return &o->objects; }
 
 bool lr_origin_is_heavy(const lr_origin *o) { return o->depth > DEPTH_MAX || o->weight > WEIGHT_MAX; }
 
@@ -123,7 +120,7 @@ static void hold(const lr_task *t, int more)
 
 static void hold_inputs(const lr_origin *o, int more)
 {
-    for (uint32_t i = 0; i < refs_in(&o->t->args); i++) {
+    for (uint32_t i = 0; i < lr_value_refs_in(&o->t->args); i++) {
         const lr_task *input = task_in(&o->t->args, i);
         if (input) hold(input, more);
     }
@@ -173,7 +170,7 @@ void lr_origin_keep(lr_origin *o, lr_task *t, const lr_value *result)
     o->digest = lr_digest(lr_value_reader(result));
     lr_list_append(&lineage.kept, &o->link);
     hold_inputs(o, 1);
-    if (refs_in(&own->args) == 0) return;
+    if (lr_value_refs_in(&own->args) == 0) return;
     lineage.look_every_ns = LOOK_NS;
     if (lineage.look_ns == LR_NEVER) lineage.look_ns = lr_clock_ns() + LOOK_NS;
 }
@@ -186,19 +183,18 @@ static void let_go(const lr_task *input)
     uintptr_t holds = (uintptr_t)lr_map_find(&lineage.holds, key_of(input));
     if (!lr_task_has(input, LR_TASK_FAR) || lr_task_state_of(input) != LR_TASK_READY) return;
     if (atomic_load(&((lr_task *)(uintptr_t)input)->base.refs) != holds) return;
-    for (uint32_t i = 0; i < refs_in(&input->result); i++) {
-        lr_buffer *b = buffer_in(&input->result, i);
+    for (uint32_t i = 0; i < lr_value_refs_in(&input->result); i++) {
+        lr_buffer *b = lr_value_buffer(&input->result, i);
         if (b && b->is_absent) lr_far_let_go(b);
     }
 }
 
-static void look(void)
+static void look(uint64_t now_ns)
 {
-    uint64_t now_ns = lr_clock_ns();
     if (now_ns < lineage.look_ns) return;
     for (lr_link *l = lr_list_first(&lineage.kept); l; l = lr_list_next(&lineage.kept, l)) {
         const lr_origin *o = LR_CONTAINER(l, lr_origin, link);
-        for (uint32_t i = 0; i < refs_in(&o->t->args); i++) {
+        for (uint32_t i = 0; i < lr_value_refs_in(&o->t->args); i++) {
             const lr_task *input = task_in(&o->t->args, i);
             if (input) let_go(input);
         }
@@ -227,7 +223,7 @@ void lr_stand_in_free(lr_stand_in *s)
 
 void lr_stand_in_returned(lr_stand_in *s, lr_origin *o)
 {
-    if (s->origin || !o) return;
+    if (!o) return;
     s->origin = o;
     o->count++;
 }
@@ -304,10 +300,7 @@ static void on_end(lr_waiter *w, lr_task *t, lr_wake *wake)
 {
     (void)t;
     (void)wake;
-    follower *f = (follower *)w, *head = atomic_load(&lineage.ended);
-    do {
-        f->next_ended = head;
-    } while (!atomic_compare_exchange_weak(&lineage.ended, &head, f));
+    lr_pile_put(&lineage.ended, &((follower *)w)->ended);
     lineage.ring();
 }
 
@@ -374,7 +367,7 @@ static void end_orphan(lr_stand_in *s, lr_task *t)
 /* What t has made in the place of an object. NULL: why. */
 static lr_buffer *made_again(lr_task *t, const remake *r, char *why, size_t why_bytes)
 {
-    lr_buffer *b = r->index < refs_in(&t->result) ? buffer_in(&t->result, r->index) : NULL;
+    lr_buffer *b = r->index < lr_value_refs_in(&t->result) ? lr_value_buffer(&t->result, r->index) : NULL;
     const char *name = t->fn ? lr_task_name(t) : "a task";
     bool ended_well = lr_task_state_of(t) == LR_TASK_READY;
     if (ended_well && b && b->size_bytes == r->absent->size_bytes) return b;
@@ -440,7 +433,7 @@ static void go_on(follower *f)
     compare(o, f->t);
     give_remakes(o, f->t);
     if (f->orphan) end_orphan(f->orphan, f->t);
-    for (uint32_t i = 0; i < refs_in(&f->t->result) && searches(o); i++) {
+    for (uint32_t i = 0; i < lr_value_refs_in(&f->t->result) && searches(o); i++) {
         lr_task *returned = task_in(&f->t->result, i);
         if (returned) follow(o, returned);
     }
@@ -486,7 +479,7 @@ static void run_again(lr_origin *o)
     lr_pool_submit(NULL, t);
 }
 
-void lr_lineage_turn(void)
+void lr_lineage_turn(uint64_t now_ns)
 {
     lr_origin *o;
     while ((o = lineage.to_run)) {
@@ -495,12 +488,10 @@ void lr_lineage_turn(void)
         run_again(o);
         lr_origin_release(o);
     }
-    look();
-    follower *f = atomic_exchange(&lineage.ended, NULL);
-    while (f) {
-        follower *next = f->next_ended;
-        go_on(f);
-        f = next;
+    look(now_ns);
+    for (lr_piled *p = lr_pile_take(&lineage.ended), *next; p; p = next) {
+        next = p->next;
+        go_on(LR_CONTAINER(p, follower, ended));
     }
 }
 
@@ -553,7 +544,7 @@ void lr_lineage_close(void)
         if (f->orphan) lr_pool_fail(f->orphan->t, LR_ERR_CANCELLED, "the job has ended", NULL);
         follower_free(f);
     }
-    atomic_store(&lineage.ended, NULL);
+    (void)lr_pile_take(&lineage.ended);
     lr_map_free(&lineage.holds, &lr_process_allocator);
     lr_builder_fini(&lineage.extras);
 }

@@ -25,6 +25,7 @@
 
 #include "runtime/buffer.h"
 #include "runtime/pool.h"
+#include "sched/list.h"
 #include "sched/resource.h"
 
 typedef struct lr_origin lr_origin;
@@ -46,7 +47,7 @@ void lr_lineage_close(void);
 /* When to call turn though nothing has happened. */
 uint64_t lr_lineage_deadline(void);
 /* After the connections' turn: runs what must run again, goes on with what has ended. */
-void lr_lineage_turn(void);
+void lr_lineage_turn(uint64_t now_ns);
 /* Something was cancelled. */
 void lr_lineage_cancelled(void);
 
@@ -54,6 +55,8 @@ void lr_lineage_cancelled(void);
 lr_origin *lr_origin_new(lr_task *t);
 void lr_origin_retain(lr_origin *o);
 void lr_origin_release(lr_origin *o); /* NULL is welcome */
+/* What can be made again by it, in a list that is runtime/far.c's. */
+lr_list *lr_origin_objects(lr_origin *o);
 /* What can only be made again by it costs more than it is worth: its values should be brought here. */
 bool lr_origin_is_heavy(const lr_origin *o);
 /* The result of t has been taken in: if something in it may have to be made again its arguments are o's from now on. o
@@ -63,7 +66,7 @@ void lr_origin_keep(lr_origin *o, lr_task *t, const lr_value *result);
 /* Takes over a count of t, and counts the origin once more. NULL: no memory. */
 lr_stand_in *lr_stand_in_new(lr_task *t, lr_origin *o);
 void lr_stand_in_free(lr_stand_in *s);
-/* It has come in a result, too: o, which may be NULL, can make it again if nothing else can. */
+/* One without an origin has come in a result, too: o, which may be NULL, can make it again. */
 void lr_stand_in_returned(lr_stand_in *s, lr_origin *o);
 /* The node that had it is lost. True: it is made again, s is taken over. */
 LR_MUST_USE bool lr_lineage_orphan(lr_stand_in *s);

@@ -39,6 +39,22 @@ bool lr_shared_is_object(const lr_buffer *b) { return b->in_arena || b->is_view;
 bool lr_shared_has_limbo(void) { return atomic_load_explicit(&here.limbo_count, memory_order_relaxed) > 0; }
 void lr_shared_on_limbo(void (*ring)(void)) { atomic_store(&here.ring, ring); }
 
+/* ---- references --------------------------------------------------------------------------------------------- */
+
+static size_t site_bytes(size_t length) { return length < LR_SITE_MAX ? length : LR_SITE_MAX; }
+
+const char *lr_reference_site(const lr_reference *ref)
+{
+    char site[LR_SITE_MAX + 1] = "";
+    if (ref->site_bytes) memcpy(site, ref->site, site_bytes(ref->site_bytes));
+    return site[0] ? lr_store_site(site, "from another node") : "from another node";
+}
+
+lr_reference lr_reference_of(const lr_buffer *b)
+{
+    return (lr_reference){.size_bytes = b->size_bytes, .site = b->site, .site_bytes = site_bytes(strlen(b->site))};
+}
+
 /* ---- the table of ids ------------------------------------------------------------------------------------ */
 
 static bool enter(lr_id id, lr_shared *s) { return lr_map_add(&here.objects, id, s, &lr_process_allocator); }
@@ -132,8 +148,7 @@ static bool show_own(lr_large *b, lr_place *place)
 bool lr_shared_show(lr_buffer *b, lr_reference *out)
 {
     LR_ASSERT(lr_shared_is_object(b) && lr_buffer_is_sealed(b));
-    *out = (lr_reference){.size_bytes = b->size_bytes, .site = b->site, .site_bytes = strlen(b->site)};
-    if (out->site_bytes > LR_SITE_MAX) out->site_bytes = LR_SITE_MAX;
+    *out = lr_reference_of(b);
     lr_buffer_use(b);
     lock();
     bool done = true;
@@ -172,10 +187,7 @@ static lr_buffer *view_new(const lr_reference *ref)
         lr_segment_unlock(of, ref->place.offset, ref->size_bytes);
         return NULL;
     }
-    char site[LR_SITE_MAX + 1] = "";
-    if (ref->site_bytes) memcpy(site, ref->site, ref->site_bytes < LR_SITE_MAX ? ref->site_bytes : LR_SITE_MAX);
-    lr_buffer_init(&v->shared.base, ref->size_bytes, (void *)(uintptr_t)data,
-                   site[0] ? lr_store_site(site, "from another node") : "from another node");
+    lr_buffer_init(&v->shared.base, ref->size_bytes, (void *)(uintptr_t)data, lr_reference_site(ref));
     v->shared.base.is_view = true;
     v->shared.id = ref->id;
     v->of = of;

@@ -31,6 +31,11 @@ typedef struct lr_reference {
 
 #define LR_SITE_MAX 200u /* bytes of a site that travel */
 
+/* The site as buffers have it: interned. Nothing given: from another node. */
+const char *lr_reference_site(const lr_reference *ref);
+/* Size and site of b as it is named to others; where it is is not filled in. */
+lr_reference lr_reference_of(const lr_buffer *b);
+
 /* Is it large enough to go by reference? */
 bool lr_shared_is_object(const lr_buffer *b);
 /* Names a sealed object that the caller holds. False: no memory. */

@@ -42,6 +42,9 @@ static inline uint32_t lr_value_ref_count(const lr_value *v)
     return v->form == 2 ? v->u.heap.ref_count : v->ref_count_small;
 }
 
+/* The same of one that may be empty. */
+static inline uint32_t lr_value_refs_in(const lr_value *v) { return v->form ? lr_value_ref_count(v) : 0; }
+
 static inline lr_object *const *lr_value_refs(const lr_value *v)
 {
     return v->form == 2 ? v->u.heap.refs : (lr_object *const *)(const void *)v->u.bytes;
