@@ -15,10 +15,7 @@ local stream = public.stream(public.words(server.url))
 stream:works(2)
 test.sleep(2) -- what was written is on the disk
 
-server.process:signal(9)
-server.process:wait()
-os.remove(server.socket)
-if empty then os.execute("rm -rf " .. server.folder .. "/appendonlydir " .. server.folder .. "/*.aof") end
+server:crash(empty)
 test.sleep(kit.number("down", 3))
 server:begin()
 local back = lr.now()

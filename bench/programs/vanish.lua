@@ -6,30 +6,18 @@ local lr, public = require "luarun", require "public"
 local hosts, kit, test = require "hosts", public.kit, public.test
 
 local n = kit.number("n", 5)
-local made, why = hosts.make(3)
-if not made then
+local server, why = hosts.redis(3)
+if not server then
   io.stderr:write("no network namespaces: ", why, "\n")
   public.done()
   os.exit(78)
 end
 
-local env = { LUARUN_SECRET = "32 random characters, or more of them" }
-local url = ("redis://:word@%s:7000"):format(hosts.address(1))
-local folder = test.folder .. "/redis"
-os.execute("mkdir -m 700 " .. folder)
-local server = test.start(hosts.on(1, { program = "redis-server", test.file("redis.conf",
-  ("dir %s\nport 7000\nbind %s\nrequirepass word\nsave \"\"\n"):format(folder, hosts.address(1))) }))
-local function rows(table_name)
-  local r = test.run(hosts.on(1, { program = "redis-cli", "-h", hosts.address(1), "-p", "7000", "-a", "word",
-    "--no-auth-warning", "ZCARD", "luarun:{default}:index:" .. table_name }))
-  return tonumber(r.out)
-end
-test.eventually(function() return rows("node") == 0 end, "redis answers")
 local agents = {}
-for i = 2, 3 do agents[i] = test.start(hosts.on(i, { "--workers", "1", "node", "--cluster", url, env = env })) end
-test.eventually(function() return rows("node") == 2 end, "two nodes")
-local words = public.words(url)
-words.env = env
+for i = 2, 3 do agents[i] = hosts.node(server, i) end
+server:has(2, "node")
+local words = public.words(server.url)
+words.env = hosts.env
 local stream = public.stream(hosts.on(1, words))
 
 local seconds = {}
@@ -44,12 +32,11 @@ for i = 1, n do
   for j, at in ipairs(stream:said "again") do if j > count then first = math.min(first, at) end end
   seconds[i] = first - cut
   hosts.mend(3)
-  test.eventually(function() return rows("node") == 2 end, "the host is back", 60)
+  server:has(2, "node", 60) -- it is back
 end
 stream:finish()
 for _, p in pairs(agents) do p:signal(15) p:wait() end
-server:signal(15)
-server:wait()
+server:stop()
 hosts.remove()
 public.done()
 kit.answer { count = n, p50 = kit.quantile(seconds, 0.5), max = seconds[n] }

@@ -15,7 +15,6 @@ local redis = require "redis"
 local worlds = {}
 
 local KILL, TERM, CONT = 9, 15, 18
-local SECRET = "32 random characters, or more of them"
 
 local function command_of(pid) return kit.read("/proc/" .. pid .. "/cmdline") or "" end
 
@@ -74,57 +73,11 @@ function Private.close() end
 
 -- ---- a cluster with Redis -----------------------------------------------------------------------------------------
 
--- Keys of Redis, but for what is kept, and job processes of agents, after the end of the job.
-local function server_left(self)
-  local left = ""
-  local ok = pcall(kit.eventually, function()
-    local rows, events = self:ask("ZCARD 'luarun:{default}:index:job'"), self:ask("ZCARD 'luarun:{default}:index:event'")
-    local processes = 0
-    for _, agent in ipairs(self:agents()) do processes = processes + #redis.children(agent) end
-    left = ("%s rows of jobs, %s of events, %d job processes"):format(rows, events, processes)
-    return rows == "0" and events == "0" and processes == 0
-  end, "nothing is left", 30)
-  return not ok and left or nil
-end
+-- What the two of these have in common: server is its Redis (redis.lua), agents() are their process ids.
+local Served = setmetatable({}, { __index = World })
+Served.__index = Served
 
-local function keys_left(text)
-  local left = {}
-  for key in text:gmatch("[^\n]+") do
-    local name = key:match("^luarun:{default}:(.*)$") or key
-    if name ~= "format" and name ~= "version" and not name:find("^logg?e?d?:") then left[#left + 1] = key end
-  end
-  return table.concat(left, " ")
-end
-
-local Public = setmetatable({ server_left = server_left }, { __index = World })
-Public.__index = Public
-
-function worlds.public(what)
-  if os.execute("command -v redis-server >/dev/null") ~= 0 then return nil, "redis-server is not installed" end
-  local self = setmetatable(new("public", what), Public)
-  self.state = kit.shell("mktemp -d " .. kit.quote(kit.folder) .. "/up.XXXX")
-  self.env.XDG_STATE_HOME = self.state
-  self.up = kit.start(self:words { "up", "--foreground", "--nodes", self.procs })
-  kit.eventually(function()
-    self.url = self.up:out():match("luarun %-%-cluster '?([^'\n]+)")
-    return self.url or self.up:ended()
-  end, "the cluster is up")
-  assert(self.url, self.up:err())
-  self.socket = self.url:match("^unix://(.*)$")
-  return self
-end
-
-function Public:ask(words) return kit.shell(("redis-cli -s %s %s 2>&1"):format(kit.quote(self.socket), words)) end
-
-function Public:server()
-  for _, pid in ipairs(redis.children(self.up.pid)) do
-    if command_of(pid):find("^redis%-server") then return pid end
-  end
-end
-
-function Public:agents() return children_of(self.up.pid) end
-
-function Public:nodes()
+function Served:nodes()
   local list = {}
   for _, agent in ipairs(self:agents()) do
     for _, pid in ipairs(children_of(agent)) do list[#list + 1] = pid end
@@ -133,21 +86,54 @@ function Public:nodes()
   return list
 end
 
-function Public:start(words)
-  table.insert(words, 1, self.url)
+function Served:start(words)
+  table.insert(words, 1, self.server.url)
   table.insert(words, 1, "--cluster")
-  self.driver = kit.start(self:words(words))
+  self.driver = kit.start(self.place(self:words(words)))
   return self.driver
+end
+
+-- Rows of jobs, and job processes of agents, after the end of the job.
+function Served:server_left()
+  local left = ""
+  local ok = pcall(kit.eventually, function()
+    local jobs, events, processes = self.server:rows("job"), self.server:rows("event"), 0
+    for _, agent in ipairs(self:agents()) do processes = processes + #redis.children(agent) end
+    left = ("%d rows of jobs, %d of events, %d job processes"):format(jobs, events, processes)
+    return jobs == 0 and events == 0 and processes == 0
+  end, "nothing is left", 30)
+  return not ok and left or nil
+end
+
+local Public = setmetatable({}, { __index = Served })
+Public.__index = Public
+
+function worlds.public(what)
+  if os.execute("command -v redis-server >/dev/null") ~= 0 then return nil, "redis-server is not installed" end
+  local self = setmetatable(new("public", what), Public)
+  self.state = kit.shell("mktemp -d " .. kit.quote(kit.folder) .. "/up.XXXX")
+  self.env.XDG_STATE_HOME = self.state
+  self.up, self.server = redis.up(self:words { "up", "--foreground", "--nodes", self.procs })
+  return self
+end
+
+function Public.place(words) return words end
+function Public:agents() return children_of(self.up.pid) end
+
+function Public:redis_process()
+  for _, pid in ipairs(redis.children(self.up.pid)) do
+    if command_of(pid):find("^redis%-server") then return pid end
+  end
 end
 
 ---Redis ends, and its supervisor starts it again: with its append-only file, or without.
 function Public:restart(empty)
-  local server = self:server()
+  local server = self:redis_process()
   if not server then return false end
   ffi.C.kill(self.up.pid, 19)
   ffi.C.kill(server, KILL)
   kit.eventually(function() return not redis.lives(server) end, "redis is dead")
-  if empty then os.execute("rm -rf " .. kit.quote(self.socket:match("^(.*)/")) .. "/appendonly*") end
+  if empty then os.execute("rm -rf " .. kit.quote(self.server.socket:match("^(.*)/")) .. "/appendonly*") end
   ffi.C.kill(self.up.pid, CONT)
   return true
 end
@@ -161,44 +147,29 @@ end
 
 -- ---- hosts --------------------------------------------------------------------------------------------------------
 
-local Hosts = setmetatable({ server_left = server_left }, { __index = World })
+local Hosts = setmetatable({}, { __index = Served })
 Hosts.__index = Hosts
 
 local LEASE = 4.5 -- s, and what notices it
 local FIRST = 3 -- the host of the first agent; the script is on host 2
 
 function worlds.hosts(what)
-  if os.execute("command -v redis-server >/dev/null") ~= 0 then return nil, "redis-server is not installed" end
-  local made, why = hosts.make(FIRST - 1 + (what.procs or 4))
-  if not made then return nil, why end
+  local server, why = hosts.redis(FIRST - 1 + (what.procs or 4), "appendonly yes")
+  if not server then return nil, why end
   local self = setmetatable(new("hosts", what), Hosts)
-  self.env.LUARUN_SECRET = SECRET
+  self.env.LUARUN_SECRET = hosts.env.LUARUN_SECRET
   self.env.LUARUN_SHARE = "0" -- they are one host by everything but their network
-  self.url = ("redis://:word@%s:7000"):format(hosts.address(1))
-  self.folder = kit.shell("mktemp -d " .. kit.quote(kit.folder) .. "/redis.XXXX")
-  self.conf = self.folder .. ".conf"
-  local file = assert(io.open(self.conf, "w"))
-  file:write(("dir %s\nport 7000\nbind %s\nrequirepass word\nsave \"\"\nappendonly yes\n"):format(self.folder, hosts.address(1)))
-  file:close()
+  self.server = server
   self.list = {}
-  self:begin()
   for i = 1, self.procs do self:agent(i) end
-  kit.eventually(function() return self:ask("ZCARD 'luarun:{default}:index:node'") == tostring(self.procs) end, "the nodes")
+  server:has(self.procs, "node")
   return self
 end
 
-function Hosts:begin()
-  self.process = kit.start(hosts.on(1, { program = "redis-server", self.conf }))
-  kit.eventually(function() return self:ask("PING") == "PONG" end, "redis answers")
-end
+function Hosts.place(words) return hosts.on(2, words) end
 
 function Hosts:agent(i)
-  self.list[i] = kit.start(hosts.on(FIRST - 1 + i, self:words { "node", "--cluster", self.url }))
-end
-
-function Hosts.ask(_, words)
-  return kit.shell(("ip netns exec %s redis-cli -h %s -p 7000 -a word --no-auth-warning %s 2>&1"):format(hosts.name(1),
-    hosts.address(1), words))
+  self.list[i] = kit.start(hosts.on(FIRST - 1 + i, self:words { "node", "--cluster", self.server.url }))
 end
 
 function Hosts:agents()
@@ -210,27 +181,9 @@ function Hosts:agents()
   return list
 end
 
-function Hosts:nodes()
-  local list = {}
-  for _, agent in ipairs(self:agents()) do
-    for _, pid in ipairs(children_of(agent)) do list[#list + 1] = pid end
-  end
-  table.sort(list)
-  return list
-end
-
-function Hosts:start(words)
-  table.insert(words, 1, self.url)
-  table.insert(words, 1, "--cluster")
-  self.driver = kit.start(hosts.on(2, self:words(words)))
-  return self.driver
-end
-
 function Hosts:restart(empty)
-  self.process:signal(KILL)
-  self.process:wait()
-  if empty then os.execute("rm -rf " .. kit.quote(self.folder) .. "/appendonly*") end
-  self:begin()
+  self.server:crash(empty)
+  self.server:begin()
   return true
 end
 
@@ -249,7 +202,7 @@ function Hosts:close()
   self:agents() -- the row of one that was killed goes when another has seen that its lease is over: while there is another
   local since -- for longer than a lease: a new one's row may not be there yet
   kit.eventually(function()
-    if self:ask("ZCARD 'luarun:{default}:index:node'") ~= tostring(self.procs) then since = nil return false end
+    if self.server:rows "node" ~= self.procs then since = nil return false end
     since = since or kit.now()
     return kit.now() - since > LEASE
   end, "the rows of agents that were killed go", 40)
@@ -258,9 +211,8 @@ function Hosts:close()
     local status = agent:wait()
     assert(status == 0, "a node ended with " .. status .. ": " .. agent:err():sub(-500))
   end
-  local left = keys_left(self:ask("--raw KEYS '*'"))
-  self.process:signal(TERM)
-  self.process:wait()
+  local left = table.concat(self.server:keys_left(), " ")
+  self.server:stop()
   hosts.remove()
   assert(left == "", "keys are left in Redis: " .. left)
 end

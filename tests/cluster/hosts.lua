@@ -5,6 +5,7 @@
 -- what others have left (their process is gone) at the start. hosts.make says why where the machine does not let it.
 
 local kit = require "kit"
+local redis = require "redis"
 
 local hosts = {}
 
@@ -69,13 +70,15 @@ function hosts.remove() sh(REMOVE:format(ID)) end
 function hosts.cut(i) must(("ip -n %s link set eth0 down"):format(hosts.name(i))) end
 function hosts.mend(i) must(("ip -n %s link set eth0 up"):format(hosts.name(i))) end
 
--- What two hosts send each other is lost, both ways.
-local function routes(i, j, verb)
-  must(("ip -n %s route %s blackhole %s/32 && ip -n %s route %s blackhole %s/32"):format(hosts.name(i), verb, hosts.address(j),
-    hosts.name(j), verb, hosts.address(i)))
+local function routes(i, j, verb, how)
+  how = how or "blackhole"
+  must(("ip -n %s route %s %s %s/32 && ip -n %s route %s %s %s/32"):format(hosts.name(i), verb, how, hosts.address(j),
+    hosts.name(j), verb, how, hosts.address(i)))
 end
-function hosts.part(i, j) routes(i, j, "add") end
-function hosts.join(i, j) routes(i, j, "del") end
+
+---What two hosts send each other is lost, both ways; or how = "unreachable": it is refused. join mends what part did.
+function hosts.part(i, j, how) routes(i, j, "add", how) end
+function hosts.join(i, j, how) routes(i, j, "del", how) end
 
 ---Delay a host's link by so many milliseconds each way: by netem, or where the kernel has none by a program that
 ---carries its frames (delay.lua). False and why: neither can be.
@@ -99,6 +102,29 @@ function hosts.on(i, words)
     seconds = words.seconds }
   for _, word in ipairs(words) do all[#all + 1] = word end
   return all
+end
+
+-- A secret that all nodes of a cluster over hosts know.
+hosts.env = { LUARUN_SECRET = "32 random characters, or more of them" }
+
+---Make so many hosts, and start a Redis on the first, with a password: a server as redis.start gives, whose nodes are
+---started with hosts.env. nil and the reason where that cannot be.
+---@param lines? string more lines of its configuration
+function hosts.redis(count, lines)
+  if os.execute("command -v redis-server >/dev/null") ~= 0 then return nil, "redis-server is not installed" end
+  local made, why = hosts.make(count)
+  if not made then return nil, why end
+  local address = hosts.address(1)
+  local cli = ("ip netns exec %s redis-cli -h %s -p 7000 -a word --no-auth-warning"):format(hosts.name(1), address)
+  local server = redis.listening(("redis://:word@%s:7000"):format(address), cli,
+    ("port 7000\nbind %s\nrequirepass word\n%s"):format(address, lines or ""), function(words) return hosts.on(1, words) end)
+  server.env = hosts.env
+  return server
+end
+
+---A node agent of that server on host i, with one worker.
+function hosts.node(server, i)
+  return server:node { place = function(words) return hosts.on(i, words) end }
 end
 
 return hosts

@@ -8,35 +8,14 @@ local hosts = require "hosts"
 local kit = require "kit"
 local redis = require "redis"
 
-local made, why = nil, "redis-server is not installed"
-if os.execute("command -v redis-server >/dev/null") == 0 then made, why = hosts.make(5) end
-if not made then
+local server, why = hosts.redis(5)
+if not server then
   check.skip("hosts with links of their own", why)
   return kit.done()
 end
 
 local GRAPHS = kit.top .. "/tests/cluster/graphs.lua"
-local env = { LUARUN_SECRET = "32 random characters, or more of them" }
-local url = ("redis://:word@%s:7000"):format(hosts.address(1))
-local folder = kit.folder .. "/redis"
-os.execute("mkdir -m 700 " .. folder)
-local server = kit.start(hosts.on(1, { program = "redis-server", kit.file("redis.conf",
-  ("dir %s\nport 7000\nbind %s\nrequirepass word\nsave \"\"\n"):format(folder, hosts.address(1))) }))
-
-local function ask(words)
-  local r = kit.run(hosts.on(1, { program = "redis-cli", "-h", hosts.address(1), "-p", "7000", "-a", "word", "--no-auth-warning",
-    unpack(words) }))
-  return r.out
-end
-
-local function rows(table) return tonumber(ask { "ZCARD", "luarun:{default}:index:" .. table }) or -1 end
-local function has(count, table, seconds)
-  kit.eventually(function() return rows(table) == count end, ("%d rows in %s"):format(count, table), seconds)
-end
-
-local function node(i)
-  return kit.start(hosts.on(i, { "--workers", "1", "node", "--cluster", url, env = env }))
-end
+local env, url = hosts.env, server.url
 
 -- Graphs from one host: { rounds or seconds, seed, on = 1 }.
 local function graphs(what)
@@ -53,13 +32,12 @@ end
 -- Its child processes, those of `ip netns exec` being the program itself.
 local function jobs_of(agent) return #redis.children(agent.pid) end
 
-kit.eventually(function() return ask { "PING" } == "PONG\n" end, "redis answers")
-local nodes = { node(2), node(3), node(4) }
-has(3, "node")
+local nodes = { hosts.node(server, 2), hosts.node(server, 3), hosts.node(server, 4) }
+server:has(3, "node")
 
 check.test("random graphs over four hosts; nothing is left in Redis or on the nodes", function()
   equal(graphs { rounds = 20, seed = 10 })
-  has(0, "job")
+  server:has(0, "job")
   for _, agent in ipairs(nodes) do
     kit.eventually(function() return jobs_of(agent) == 0 end, "its job process ends")
   end
@@ -76,22 +54,22 @@ check.test("a link is cut while graphs run: their results are right; it comes ba
   p:says("round 62")
   kit.eventually(function() return jobs_of(nodes[2]) == 1 end, "host 3 works for the job")
   hosts.cut(3)
-  has(2, "node")
+  server:has(2, "node")
   equal(p, 90)
   hosts.mend(3)
-  has(3, "node")
+  server:has(3, "node")
 end)
 
 check.test("a node that joins late gets work, with random graphs on their way", function()
   local p = graphs { seconds = 5, seed = 80 }
   p:says("round 81")
-  local late = node(5)
-  has(4, "node")
+  local late = hosts.node(server, 5)
+  server:has(4, "node")
   kit.eventually(function() return jobs_of(late) == 1 end, "it has a process for the job")
   equal(p)
   late:signal(15)
   check.eq(late:wait(), 0, late:err())
-  has(3, "node")
+  server:has(3, "node")
 end)
 
 check.test("the driver is killed: every node frees all that it had for it, and its row goes", function()
@@ -102,7 +80,7 @@ check.test("the driver is killed: every node frees all that it had for it, and i
   for _, agent in ipairs(nodes) do
     kit.eventually(function() return jobs_of(agent) == 0 end, "its job process ends")
   end
-  has(0, "job")
+  server:has(0, "job")
 end)
 
 check.test("the driver's own link is cut: its nodes give it up", function()
@@ -112,7 +90,7 @@ check.test("the driver's own link is cut: its nodes give it up", function()
   for _, agent in ipairs(nodes) do
     kit.eventually(function() return jobs_of(agent) == 0 end, "its job process ends", 40)
   end
-  has(0, "job")
+  server:has(0, "job")
   p:signal(9)
   hosts.mend(5)
 end)
@@ -122,7 +100,7 @@ local late
 late, why = hosts.delay(2, 20)
 if late then late, why = hosts.delay(3, 20) end
 if late then
-  has(3, "node", 60)
+  server:has(3, "node", 60)
   check.test("20 ms of latency each way", function()
     local ask_there = hosts.on(2, { program = "redis-cli", "-h", hosts.address(1), "-p", "7000", "-a", "word", "--no-auth-warning",
       "PING" })
@@ -139,7 +117,6 @@ for _, p in ipairs(nodes) do
   p:signal(15)
   p:wait()
 end
-server:signal(15)
-server:wait()
+server:stop()
 hosts.remove()
 kit.done()

@@ -1,7 +1,7 @@
 -- redis: real Redis servers for the cluster tests, and what a cluster on one looks like from outside.
 --
--- Each has a folder of its own in the test's, listens on a socket there (or a free port of the loopback), and ends with
--- kit.done(). What a test waits for is a condition with a deadline (kit.eventually).
+-- Each has a folder of its own in the test's, listens on a socket there, and ends with kit.done(); hosts.redis makes one of a
+-- network of hosts. What a test waits for is a condition with a deadline (kit.eventually).
 
 local kit = require "kit"
 
@@ -12,29 +12,50 @@ Server.__index = Server
 
 local serial = 0
 
----Start a server with more lines of configuration. Returns server.url, server.socket, server.process.
----@param lines? string
-function redis.start(lines)
+local function same(words) return words end
+
+local function on_socket(socket) return "redis-cli -s " .. kit.quote(socket) end
+
+---A server that runs already, and is asked by this command of redis-cli; what is started for it is started by
+---kit.start(place(words)).
+local function reached(cli, place) return setmetatable({ cli = cli, place = place or same }, Server) end
+
+---One that runs already, on its socket.
+function redis.at(socket)
+  local server = reached(on_socket(socket))
+  server.socket = socket
+  return server
+end
+
+---Start one that listens as these lines of configuration say.
+function redis.listening(url, cli, lines, place)
   serial = serial + 1
-  local folder = kit.folder .. "/redis" .. serial
-  os.execute("mkdir -m 700 " .. kit.quote(folder))
-  local server = setmetatable({ folder = folder, socket = folder .. "/s" }, Server)
-  server.config = kit.file("redis" .. serial .. "/conf", ("dir %s\nport 0\nunixsocket %s\nsave \"\"\n%s\n")
-    :format(folder, server.socket, lines or ""))
-  server.url = "unix://" .. server.socket
+  local server = reached(cli, place)
+  server.folder = kit.folder .. "/redis" .. serial
+  os.execute("mkdir -m 700 " .. kit.quote(server.folder))
+  server.config = kit.file("redis" .. serial .. "/conf", ("dir %s\nsave \"\"\n%s\n"):format(server.folder, lines))
+  server.url = url
   server:begin()
   return server
 end
 
+---Start a server with more lines of configuration. Returns server.url, server.socket, server.process.
+---@param lines? string
+function redis.start(lines)
+  local socket = ("%s/redis%d/s"):format(kit.folder, serial + 1)
+  local server = redis.listening("unix://" .. socket, on_socket(socket),
+    ("port 0\nunixsocket %s\n%s"):format(socket, lines or ""))
+  server.socket = socket
+  return server
+end
+
 function Server:begin()
-  self.process = kit.start { program = "redis-server", self.config }
+  self.process = kit.start(self.place { program = "redis-server", self.config })
   kit.eventually(function() return self:ask("PING"):find("PONG") or self:ask("PING"):find("NOAUTH") end, "redis answers")
 end
 
 ---The answer of redis-cli to a command in its words, as text.
-function Server:ask(words)
-  return kit.shell(("redis-cli -s %s %s 2>&1"):format(kit.quote(self.socket), words))
-end
+function Server:ask(words) return kit.shell(("%s %s 2>&1"):format(self.cli, words)) end
 
 ---How many rows a table has.
 function Server:rows(table, cluster)
@@ -62,13 +83,35 @@ function Server:stop()
   self.process:wait()
 end
 
----Start a node agent on the server. what: { options..., env= }
+---It is killed; begin() brings it back: with its append-only file, or without.
+function Server:crash(empty)
+  self.process:signal(9)
+  self.process:wait()
+  if self.socket then os.remove(self.socket) end
+  if empty then os.execute("rm -rf " .. kit.quote(self.folder) .. "/appendonly* " .. kit.quote(self.folder) .. "/*.aof") end
+end
+
+---Start a node agent on the server. what: { options..., env=, place= }
 function Server:node(what)
   what = what or {}
   local words = { "--workers", "1", "node", "--cluster", self.url .. (what.suffix or "") }
   for i = #what, 1, -1 do table.insert(words, 3, what[i]) end
-  words.env = what.env
-  return kit.start(words)
+  words.env = what.env or self.env
+  return kit.start((what.place or self.place)(words))
+end
+
+---Start `luarun up --foreground` by these words, which is given back once it has said the cluster's address, with that
+---cluster's Redis (on its socket).
+function redis.up(words)
+  local up, url = kit.start(words), nil
+  kit.eventually(function() -- Redis says more on the same standard output
+    url = up:out():match("luarun %-%-cluster '?([^'\n]+)")
+    return url or up:ended()
+  end, "the cluster is up")
+  assert(url, up:err())
+  local server = redis.at(url:match("^unix://(.*)$"))
+  server.url = url
+  return up, server
 end
 
 ---A port of the loopback that nobody has.

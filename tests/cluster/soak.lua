@@ -91,14 +91,9 @@ local list, sum = {}, 0
 
 local function start_cluster()
   local env = { XDG_STATE_HOME = kit.folder .. "/state" } -- there is the secret that who joins must know
-  local process = kit.start { "--workers", "1", "up", "--nodes", "2", "--foreground", env = env }
-  local url -- Redis says more on the same standard output
-  kit.eventually(function()
-    url = process:out():match("luarun %-%-cluster '?([^'\n]+)")
-    return url or process:ended()
-  end, "the cluster is up")
-  check.ok(url, process:err())
-  local self = setmetatable({ process = process, url = url, socket = url:match("^unix://(.*)$"), env = env, seen = {} }, Cluster)
+  local process, server = redis.up { "--workers", "1", "up", "--nodes", "2", "--foreground", env = env }
+  local url = server.url
+  local self = setmetatable({ process = process, server = server, url = url, env = env, seen = {} }, Cluster)
   self.first = self:agents()[1]
   -- A driver that runs nothing itself: its task has run in a process that an agent started.
   local first = kit.start { "--workers", "0", "--cluster", url, "-e", PRELUDE .. "assert(work(3):get() == 9)", env = env }
@@ -125,20 +120,14 @@ function Cluster:jobs(agent)
   return list
 end
 
-function Cluster:ask(words) return kit.shell(("redis-cli -s %s %s 2>&1"):format(kit.quote(self.socket), words)) end
-
 -- Bytes of Redis' own, without logs that grow to their caps: 1,000 jobs, 1,000 errors.
 function Cluster:redis_kib()
-  local used = tonumber(self:ask("INFO memory"):match("used_memory:(%d+)") or "")
+  local used = tonumber(self.server:ask("INFO memory"):match("used_memory:(%d+)") or "")
   if not used then return nil end
-  for key in self:ask("--raw KEYS 'luarun:{default}:log*'"):gmatch("[^\n]+") do
-    used = used - (tonumber(self:ask("MEMORY USAGE " .. kit.quote(key) .. " SAMPLES 0")) or 0)
+  for key in self.server:ask("--raw KEYS 'luarun:{default}:log*'"):gmatch("[^\n]+") do
+    used = used - (tonumber(self.server:ask("MEMORY USAGE " .. kit.quote(key) .. " SAMPLES 0")) or 0)
   end
   return used / 1024
-end
-
-function Cluster:rows(table_name)
-  return tonumber(self:ask(("ZCARD 'luarun:{default}:index:%s'"):format(table_name))) or -1
 end
 
 local function process_sample(series, at, name, pid)
@@ -156,7 +145,7 @@ function Cluster:sample(series, at, lasting)
     for _, pid in ipairs(self:jobs(agent)) do process_sample(series, at, "job process", pid) end
   end
   series:add("redis", "kib", at, self:redis_kib())
-  series:add("redis keys", "keys", at, tonumber(self:ask("DBSIZE")))
+  series:add("redis keys", "keys", at, tonumber(self.server:ask("DBSIZE")))
   series:add("/dev/shm", "shm_kib", at, tonumber(kit.shell("du -sk /dev/shm"):match("%d+")))
 end
 
@@ -256,11 +245,12 @@ function soak.run(what)
   end
   local status = lasting:wait(120)
   check.eq({ status, lasting:out():match(": all equal\n$") }, { 0, ": all equal\n" }, lasting:err():sub(-2000))
-  kit.eventually(function() return cluster:rows("job") == 0 and cluster:rows("node") == 2 end, "two nodes and no job are left")
+  local server = cluster.server
+  kit.eventually(function() return server:rows("job") == 0 and server:rows("node") == 2 end, "two nodes and no job are left")
   for _, agent in ipairs((cluster:agents())) do
     kit.eventually(function() return #cluster:jobs(agent) == 0 end, "job processes end")
   end
-  kit.eventually(function() return cluster:rows("event") + cluster:rows("inspection") == 0 end,
+  kit.eventually(function() return cluster.server:rows("event") + cluster.server:rows("inspection") == 0 end,
     "the last words about jobs go with them", 60) -- at an agent's second look (sched/leftover.h)
   told.growing = series:verdict(say)
   cluster.process:signal(TERM)
