@@ -73,6 +73,7 @@ endforeach()
 
 # The simulator: whole clusters of sched in virtual time. One of sched as it is, one of sched with faults planted in it.
 file(GLOB LR_SIM_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/sim/*.c)
+list(APPEND LR_SIM_SOURCES ${PROJECT_SOURCE_DIR}/runtime/allocator.c) # of the runtime nothing else
 add_library(lr_sched_faults STATIC ${LR_SCHED_SOURCES})
 add_executable(sim ${LR_SIM_SOURCES})
 add_executable(sim_faults ${LR_SIM_SOURCES})

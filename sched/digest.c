@@ -62,21 +62,6 @@ static uint64_t tensor(digest *d)
     return sum;
 }
 
-static uint64_t error(digest *d)
-{
-    uint64_t code = lr_read_u8(&d->r);
-    d->none = true; /* tracebacks and attempts differ */
-    return code;
-}
-
-/* Its values, other than tables, behind a reference and so many numbers that say nothing. */
-static uint64_t referring(digest *d, unsigned numbers, uint64_t values)
-{
-    for (unsigned i = 0; i < numbers; i++)
-        lr_read_varint(&d->r);
-    return row(d, numbers, values);
-}
-
 static uint64_t tagged(digest *d, lr_tag tag)
 {
     switch (tag) {
@@ -90,25 +75,19 @@ static uint64_t tagged(digest *d, lr_tag tag)
     case LR_TAG_TABLE: return table(d);
     case LR_TAG_OBJECT:
     case LR_TAG_MODULE: return row(d, 4, 2);
-    case LR_TAG_CLASS: return referring(d, 1, 1);
-    case LR_TAG_FUTURE: {
-        lr_read_varint(&d->r);
-        return lr_read_varint(&d->r); /* which of its results */
-    }
-    case LR_TAG_REMOTE: return referring(d, 1, 1);
-    case LR_TAG_FUNCTION: {
-        lr_read_varint(&d->r);
-        return row(d, 5, lr_read_u8(&d->r));
-    }
+    case LR_TAG_CLASS:
+    case LR_TAG_REMOTE: lr_read_varint(&d->r); return row(d, 1, 1);
+    case LR_TAG_FUTURE: /* which of its results */
+    case LR_TAG_BLOB: lr_read_varint(&d->r); return lr_read_varint(&d->r); /* its size */
+    case LR_TAG_FUNCTION: lr_read_varint(&d->r); return row(d, 5, lr_read_u8(&d->r));
     case LR_TAG_TENSOR: return tensor(d);
-    case LR_TAG_BLOB: lr_read_varint(&d->r); return lr_read_varint(&d->r);
-    case LR_TAG_ERROR: return error(d);
-    case LR_TAG_BACK:
+    case LR_TAG_ERROR: /* tracebacks and attempts differ */
+    case LR_TAG_BACK:  /* what it stands for depends on an order */
     case LR_TAG_CELL:
     case LR_TAG_COUNT:
     case LR_TAG_SMALL: break;
     }
-    d->none = true; /* what it stands for depends on an order */
+    d->none = true;
     return 0;
 }
 

@@ -28,7 +28,7 @@ void lr_leftover_turn(lr_leftover *l, uint64_t now_ns)
     ask(l);
 }
 
-uint64_t lr_leftover_deadline(const lr_leftover *l) { return l->looks ? UINT64_MAX : l->next_ns; }
+uint64_t lr_leftover_deadline(const lr_leftover *l) { return l->looks ? LR_NEVER : l->next_ns; }
 
 static bool is_among(const lr_id *list, unsigned count, lr_id id)
 {
@@ -69,7 +69,7 @@ bool lr_leftover_reply(lr_leftover *l, const lr_control_reply *reply)
         suspect(l, reply->rows[i].owner);
     l->cursor = reply->cursor;
     if (!l->cursor) l->table++;
-    if (l->table < sizeof tables / sizeof *tables)
+    if (l->table < LR_COUNT(tables))
         ask(l);
     else
         end_look(l);

@@ -13,6 +13,7 @@
 #include "sched/control.h"
 
 #define LR_LEFTOVER_SUSPECTS 64 /* more are found at later looks */
+#define LR_LEFTOVER_LEAST_NS (10 * LR_NS_PER_S) /* between two looks of an agent */
 
 typedef struct lr_leftover {
     lr_control *control;
@@ -26,8 +27,6 @@ typedef struct lr_leftover {
     lr_id before[LR_LEFTOVER_SUSPECTS], now[LR_LEFTOVER_SUSPECTS]; /* without a living owner, at two looks */
     unsigned before_count, now_count;
 } lr_leftover;
-
-#define LR_LEFTOVER_LEAST_NS 10000000000u
 
 /* The fields up to user are set. */
 void lr_leftover_begin(lr_leftover *l, uint64_t now_ns);

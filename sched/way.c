@@ -2,7 +2,7 @@
 
 void lr_ways_init(lr_ways *ways, const lr_allocator *a)
 {
-    *ways = (lr_ways){.allocator = a, .first_ns = UINT64_MAX};
+    *ways = (lr_ways){.allocator = a, .first_ns = LR_NEVER};
     lr_list_init(&ways->all);
 }
 
@@ -49,7 +49,7 @@ void lr_ways_drop(lr_ways *ways, lr_way *w)
 lr_way *lr_ways_due(lr_ways *ways, uint64_t now_ns)
 {
     if (now_ns < ways->first_ns) return NULL;
-    ways->first_ns = UINT64_MAX;
+    ways->first_ns = LR_NEVER;
     for (lr_link *l = lr_list_first(&ways->all); l; l = lr_list_next(&ways->all, l)) {
         lr_way *w = LR_CONTAINER(l, lr_way, link);
         if (w->at_ns < ways->first_ns) ways->first_ns = w->at_ns;

@@ -48,7 +48,7 @@ lr_way *lr_ways_add(lr_ways *ways, lr_id node, const char *address, size_t addre
 void lr_ways_drop(lr_ways *ways, lr_way *way);
 /* The first whose time is over, or NULL. */
 lr_way *lr_ways_due(lr_ways *ways, uint64_t now_ns);
-/* Not before then will there be one; UINT64_MAX: never. */
+/* Not before then will there be one; LR_NEVER: never. */
 uint64_t lr_ways_deadline(const lr_ways *ways);
 /* It is being tried, from now on; it has failed, and pauses. */
 void lr_way_try(lr_ways *ways, lr_way *way, uint64_t now_ns);

@@ -25,7 +25,7 @@ void check_value_computed(sim_task *t, const sim_value *v)
     if (was && was != held(v->number))
         sim_violation(w, "2: task %016llx made another value on node %u than on one node without faults",
                       (unsigned long long)t->id.lo, t->home->number);
-    LR_ASSERT(lr_map_add(&w->computed, t->id, held(v->number), &w->allocator));
+    LR_ASSERT(lr_map_add(&w->computed, t->id, held(v->number), &lr_process_allocator));
 }
 
 void check_value_seen(const sim_task *t)
@@ -49,17 +49,4 @@ lr_map check_value_take(sim *w)
     lr_map computed = w->computed;
     w->computed = (lr_map){0};
     return computed;
-}
-
-static void release(void *user, void *at, size_t size_bytes)
-{
-    (void)user;
-    (void)size_bytes;
-    free(at);
-}
-
-void check_value_free(lr_map *computed)
-{
-    const lr_allocator a = {NULL, release, NULL};
-    lr_map_free(computed, &a);
 }

@@ -40,7 +40,7 @@ static void unchain(sim *w, sim_link *l)
     sim_link *first = lr_map_find(&w->linked, key);
     if (first == l) {
         lr_map_take(&w->linked, key);
-        if (l->other) LR_ASSERT(lr_map_add(&w->linked, key, l->other, &w->allocator));
+        if (l->other) LR_ASSERT(lr_map_add(&w->linked, key, l->other, &lr_process_allocator));
         return;
     }
     while (first->other != l)
@@ -112,7 +112,7 @@ static sim_link *link_new(sim *w, sim_node *a, sim_node *b)
         lr_list_append(&l->end[side]->links, &l->at[side].link);
         if (++l->end[side]->link_count > l->end[side]->most_links) l->end[side]->most_links = l->end[side]->link_count;
     }
-    LR_ASSERT(lr_map_add(&w->linked, key_of(a, b), l, &w->allocator));
+    LR_ASSERT(lr_map_add(&w->linked, key_of(a, b), l, &lr_process_allocator));
     return l;
 }
 
@@ -211,21 +211,16 @@ void sim_link_shake(sim *w, sim_link *l, unsigned side)
 {
     if (l->cut || l->over[0] || l->over[1]) return; /* who waits is told, or dead */
     uint64_t next_ns = w->now_ns + delay_of(w, l);
-    switch (l->step++) {
+    unsigned step = l->step++;
+    switch (step) {
     case 0: break;
     case 1:
-        if (is_double(w, l, 0)) {
+    case 2: /* first the dialer, then the listener */
+        if (is_double(w, l, step - 1)) {
             refuse(w, l);
             return;
         }
-        l->stage[0] = STAGE_SURE;
-        break;
-    case 2:
-        if (is_double(w, l, 1)) {
-            refuse(w, l);
-            return;
-        }
-        l->stage[1] = STAGE_SURE;
+        l->stage[step - 1] = STAGE_SURE;
         break;
     case 3:
         l->last_ns[1] = next_ns; /* no record comes before ACCEPT */

@@ -116,7 +116,7 @@ static outcome run_seed(sim_config config, uint64_t *poisoned)
 {
     lr_map expected = {0};
     outcome o = run_thrice(config, poisoned, &expected);
-    check_value_free(&expected);
+    lr_map_free(&expected, &lr_process_allocator);
     return o;
 }
 

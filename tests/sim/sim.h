@@ -17,6 +17,7 @@
 #ifndef TESTS_SIM_SIM_H
 #define TESTS_SIM_SIM_H
 
+#include "runtime/allocator.h"
 #include "sched/mesh.h"
 #include "sched/node.h"
 
@@ -273,7 +274,6 @@ struct sim {
     bool failed;
     char why[400];
     lr_map computed;  /* task -> what its body made: check 2 */
-    lr_allocator allocator;
     sim_memory memory;
     sim_stats stats;
 };
@@ -390,7 +390,6 @@ void check_resolves(sim *w);                              /* 1 */
 void check_value_computed(sim_task *t, const sim_value *v); /* 2 */
 void check_value_seen(const sim_task *t);
 lr_map check_value_take(sim *w); /* what was computed; the caller's now */
-void check_value_free(lr_map *computed);
 void check_attempt(sim_task *t, uint32_t attempt);
 void check_start(const sim_task *t);                      /* 3 */
 void check_machine_fail(const sim_task *t, lr_err err);

@@ -176,7 +176,7 @@ static void on_wake(void *user, lr_control_table table, lr_bytes key)
 static void shard_open(sim *w, sim_shard *s)
 {
     const lr_control_handler handler = {on_reply, on_wake, w};
-    LR_ASSERT(lr_control_memory_init(&s->memory, &w->allocator, 64u << 20, &handler) == LR_ERR_NONE);
+    LR_ASSERT(lr_control_memory_init(&s->memory, &lr_process_allocator, 64u << 20, &handler) == LR_ERR_NONE);
     s->memory.version = 1 + w->now_ns / 1000; /* above what any store before it has given */
     for (unsigned t = 0; t < LR_CONTROL_TABLE_COUNT; t++) {
         lr_control_request all = {.op = LR_CONTROL_SUBSCRIBE, .table = (lr_control_table)t};

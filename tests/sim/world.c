@@ -105,19 +105,6 @@ static void give_memory(void *user, void *at, size_t size_bytes)
     free(at);
 }
 
-static void *take_plain(void *user, size_t size_bytes)
-{
-    (void)user;
-    return malloc(size_bytes);
-}
-
-static void give_plain(void *user, void *at, size_t size_bytes)
-{
-    (void)user;
-    (void)size_bytes;
-    free(at);
-}
-
 sim *sim_new(const sim_config *config)
 {
     sim *w = calloc(1, sizeof *w);
@@ -125,7 +112,6 @@ sim *sim_new(const sim_config *config)
     w->now_ns = 1;
     lr_prng_seed(&w->chance, config->seed ^ 0x51b0u);
     lr_list_init(&w->links);
-    w->allocator = (lr_allocator){take_plain, give_plain, NULL};
     return w;
 }
 
@@ -227,8 +213,8 @@ void sim_free(sim *w, char *why, size_t why_bytes)
         free(LR_CONTAINER(l, sim_link, link));
     for (unsigned i = 0; i < w->node_count; i++)
         sim_node_free(w->nodes[i]);
-    check_value_free(&w->computed);
-    lr_map_free(&w->linked, &w->allocator);
+    lr_map_free(&w->computed, &lr_process_allocator);
+    lr_map_free(&w->linked, &lr_process_allocator);
     snprintf(why, why_bytes, "%s", w->why);
     free((void *)w->nodes);
     free(w->heap);

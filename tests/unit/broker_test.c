@@ -1,4 +1,6 @@
 #include "sched/broker.h"
+
+#include "runtime/allocator.h"
 #include "tests/unit/test.h"
 
 /* A broker with some nodes of two cpus each; what its hooks were told, as text. */
@@ -6,21 +8,6 @@ static lr_broker broker;
 static lr_broker_node nodes[4];
 static lr_resource_names names;
 static char told[400];
-
-static void *allocate(void *user, size_t size_bytes)
-{
-    (void)user;
-    return malloc(size_bytes);
-}
-
-static void give_back(void *user, void *memory, size_t size_bytes)
-{
-    (void)user;
-    (void)size_bytes;
-    free(memory);
-}
-
-static const lr_allocator allocator = {allocate, give_back, NULL};
 
 static void note(const char *what, const lr_broker_node *a, const lr_broker_node *b, unsigned count)
 {
@@ -68,7 +55,7 @@ static void begin(int count)
 {
     const lr_broker_hooks hooks = {on_grant, on_hungry, on_placed, on_nowhere, NULL};
     lr_resource_names_init(&names);
-    lr_broker_init(&broker, &allocator, &names, &hooks, 1);
+    lr_broker_init(&broker, &lr_process_allocator, &names, &hooks, 1);
     told[0] = 0;
     for (int i = 0; i < count; i++) {
         nodes[i] = (lr_broker_node){.place.id = {1, (uint64_t)i + 1}};

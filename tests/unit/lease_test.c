@@ -2,6 +2,7 @@
 #include "sched/lease.h"
 #include "sched/roster.h"
 #include "sched/control_memory.h"
+#include "runtime/allocator.h"
 #include "tests/unit/test.h"
 
 #include <stdio.h>
@@ -10,22 +11,8 @@
 #define MS 1000000ull
 #define WATCHERS 2
 
-static void *allocate(void *user, size_t size_bytes)
-{
-    (void)user;
-    return malloc(size_bytes);
-}
-
-static void release(void *user, void *memory, size_t size_bytes)
-{
-    (void)user;
-    (void)size_bytes;
-    free(memory);
-}
-
 /* A store, a lease in it, and watchers of its table. */
 static struct {
-    lr_allocator allocator;
     lr_control_memory store;
     lr_lease lease;
     lr_roster roster[WATCHERS];
@@ -99,17 +86,16 @@ static void start(void)
 {
     const lr_control_handler handler = {on_reply, on_wake, NULL};
     memset(&kit, 0, sizeof kit);
-    kit.allocator = (lr_allocator){allocate, release, NULL};
     kit.now_ns = LR_NS_PER_S;
     kit.connections = 1;
     kit.renews = true;
     kit.row = (lr_row){.since_ms = 5, .lease_ms = 3000, .host = "h", .user = "u", .loopback = "l", .workers = 2,
                        .address = "tcp://127.0.0.1:1", .name = "a job = x.lua"};
-    assert_int_equal(lr_control_memory_init(&kit.store, &kit.allocator, 1 << 20, &handler), LR_ERR_NONE);
+    assert_int_equal(lr_control_memory_init(&kit.store, &lr_process_allocator, 1 << 20, &handler), LR_ERR_NONE);
     kit.lease = (lr_lease){.control = &kit.store.control, .table = LR_CONTROL_TABLE_JOB, .key = {1, 2},
                            .lease_ns = LR_LEASE_NS, .write = write_row, .lost = on_lost};
     for (int i = 0; i < WATCHERS; i++) {
-        kit.roster[i] = (lr_roster){.control = &kit.store.control, .allocator = &kit.allocator, .wall_ms = wall_ms,
+        kit.roster[i] = (lr_roster){.control = &kit.store.control, .allocator = &lr_process_allocator, .wall_ms = wall_ms,
                                     .table = LR_CONTROL_TABLE_JOB,
                                     .tokens = LR_ROSTER_TOKEN(i + 1), .subscribes = true,
                                     .handler = {on_row, on_gone, on_swept, &kit.roster[i]}, .connections = connections};
@@ -341,11 +327,10 @@ static void test_order(void **state)
 {
     (void)state;
     static const lr_control_class class = {note, NULL, NULL};
-    const lr_allocator allocator = {allocate, release, NULL};
     noted.control.class = &class;
     noted.count = 0;
-    lr_roster r = {.control = &noted.control, .allocator = &allocator, .table = LR_CONTROL_TABLE_JOB, .tokens = LR_ROSTER_TOKEN(1),
-                   .subscribes = true, .connections = connections, .wall_ms = wall_ms};
+    lr_roster r = {.control = &noted.control, .allocator = &lr_process_allocator, .table = LR_CONTROL_TABLE_JOB,
+                   .tokens = LR_ROSTER_TOKEN(1), .subscribes = true, .connections = connections, .wall_ms = wall_ms};
     lr_roster_begin(&r);
     lr_roster_turn(&r, LR_NS_PER_S);
     assert_int_equal(noted.count, 2);

@@ -1,27 +1,14 @@
 /* tests/unit/leftover_test.c - rows of jobs that are over are deleted at the second look, those of living ones never. */
 #include "sched/leftover.h"
 #include "sched/control_memory.h"
+#include "runtime/allocator.h"
 #include "tests/unit/test.h"
 
 #include <stdlib.h>
 
 static const lr_id LIVES = {1, 1}, OVER = {2, 2}, COMES = {3, 3};
 
-static void *allocate(void *user, size_t size_bytes)
-{
-    (void)user;
-    return malloc(size_bytes);
-}
-
-static void release(void *user, void *memory, size_t size_bytes)
-{
-    (void)user;
-    (void)size_bytes;
-    free(memory);
-}
-
 static struct {
-    lr_allocator allocator;
     lr_control_memory store;
     lr_leftover leftover;
     bool comes;         /* the row of that job is there */
@@ -88,8 +75,7 @@ static int set_up(void **state)
     (void)state;
     const lr_control_handler handler = {on_reply, NULL, NULL};
     memset(&kit, 0, sizeof kit);
-    kit.allocator = (lr_allocator){allocate, release, NULL};
-    assert_int_equal(lr_control_memory_init(&kit.store, &kit.allocator, 1 << 20, &handler), LR_ERR_NONE);
+    assert_int_equal(lr_control_memory_init(&kit.store, &lr_process_allocator, 1 << 20, &handler), LR_ERR_NONE);
     kit.agents = 1;
     kit.leftover = (lr_leftover){.control = &kit.store.control, .token = 77, .lives = lives, .agents = agents};
     lr_leftover_begin(&kit.leftover, 0);
