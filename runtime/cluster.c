@@ -599,7 +599,7 @@ static void say_here(link_state *l)
     l->said_here = true;
     lr_message m = {.kind = LR_MESSAGE_HERE};
     m.here.pid = (uint64_t)getpid();
-    m.here.broker = cluster.mesh.self.is_broker;
+    m.here.role = lr_mesh_role_of(&cluster.mesh);
     m.here.offers = lr_bytes_of(cluster.offers, strlen(cluster.offers));
     lr_channel_send(&l->link, &m);
 }
@@ -611,8 +611,8 @@ static void take_here(link_state *l, const lr_message *m)
     say_here(l); /* first: what the mesh sends now would be heard by nobody */
     snprintf(offers, sizeof offers, "%.*s", (int)m->here.offers.size_bytes, (const char *)m->here.offers.at);
     l->pid = (int)m->here.pid;
-    l->is_broker = m->here.broker != 0;
-    l->peer = lr_mesh_peer_up(&cluster.mesh, l->node, l->is_broker, offers, l);
+    l->is_broker = m->here.role != LR_MESH_PLAIN;
+    l->peer = lr_mesh_peer_up(&cluster.mesh, l->node, (lr_mesh_role)m->here.role, offers, l);
     if (!l->peer) lr_transport_hang_up(l->link.peer);
     if (l->peer && l->is_driver) lr_mesh_expect(&cluster.mesh, false); /* it knows every node, and is asked */
 }
@@ -1119,7 +1119,7 @@ static bool open_mesh(void)
     lr_builder_init(&cluster.values);
     lr_builder_init(&cluster.extras);
     lr_resources_format(c->offers, c->names, cluster.offers, sizeof cluster.offers);
-    if (!lr_mesh_init(&cluster.mesh, c->node, !c->serves, cluster.offers, &lr_process_allocator, &hooks, c->node.lo))
+    if (!lr_mesh_init(&cluster.mesh, c->node, c->serves ? LR_MESH_PLAIN : LR_MESH_SCRIPT, cluster.offers, &lr_process_allocator, &hooks, c->node.lo))
         return false;
     lr_mesh_now(&cluster.mesh, lr_clock_ns());
     if (c->expected == 0 && !c->serves) return true;

@@ -255,7 +255,7 @@ static bool settle(lr_broker *b, ask *a)
     lr_place_node *place = waits ? NULL : best(b, a, avoids);
     if (!place && !waits && !could_somewhere(b, a, avoids)) place = best(b, a, NULL); /* the asker tries once more */
     if (!place) {
-        if (b->expects || could_somewhere(b, a, NULL)) return false;
+        if ((b->expects && !LR_FAULT(GIVEN_UP_EARLY)) || could_somewhere(b, a, NULL)) return false;
         nowhere(b, a);
         return true;
     }

@@ -160,6 +160,8 @@ static void on_placed(void *user, lr_broker_node *from, lr_id task, lr_broker_no
     send(m, p, &placed);
 }
 
+static const char nobody_left[] = "its node was lost, and no other is left to run it";
+
 static void fail(lr_mesh *m, lr_crossing *c, lr_err code, const char *why)
 {
     m->stats.failed++;
@@ -183,6 +185,7 @@ static void ask_broker(lr_mesh *m, lr_mesh_peer *broker, lr_crossing *c)
     place.place.affinity = c->ask->affinity;
     place.place.near = bound ? c->ask->node : c->ask->near;
     place.place.near_bytes = c->ask->near_bytes;
+    place.place.risky = c->ask->risky;
     send(m, broker, &place);
 }
 
@@ -215,7 +218,10 @@ static void nowhere(lr_mesh *m, lr_mesh_peer *from, lr_id task, const char *why)
         return;
     }
     lr_map_take(&m->seeking, task);
-    fail(m, c, LR_ERR_INFEASIBLE, why);
+    if (c->ask->risky)
+        fail(m, c, LR_ERR_NODE_DIED, nobody_left);
+    else
+        fail(m, c, LR_ERR_INFEASIBLE, why);
 }
 
 static void on_nowhere(void *user, lr_broker_node *from, lr_id task, const char *why)
@@ -332,6 +338,14 @@ static void end_pause(lr_mesh *m)
 
 /* ---- sending tasks ---------------------------------------------------------------------------------- */
 
+static bool is_script(const lr_mesh *m) { return m->self.node.place.spared; }
+
+/* Has come back to this node's queue from one that was lost. What the script's process has taken back is its own. */
+static bool is_suspect(const lr_mesh *m, const lr_mesh_task *task)
+{
+    return task->risky && task->attempt > 1 && !is_script(m);
+}
+
 static void run_here(lr_mesh *m, lr_crossing *c)
 {
     m->stats.run_again++;
@@ -369,10 +383,7 @@ static void send_away(lr_mesh *m, lr_mesh_peer *to, lr_crossing *c)
 {
     if (is_self(m, to)) {
         tell_done(m, c); /* its own scheduler counts from here on */
-        if (c->task.risky && c->task.attempt > 1 && c->ask->affinity == LR_AFFINITY_NONE && m->is_script)
-            fail(m, c, LR_ERR_NODE_DIED, "its node was lost, and no other is left to run it");
-        else
-            run_here(m, c);
+        run_here(m, c);
         return;
     }
     if (lr_map_find(&to->away, c->task.id)) { /* an older one, which the peer is being told to stop */
@@ -396,6 +407,26 @@ static void send_away(lr_mesh *m, lr_mesh_peer *to, lr_crossing *c)
     forget(m, c);
 }
 
+/* A broker knows who is left; an ordinary node does not, and asks one, as for a task that needs a cpu. So does whoever
+ * has lost a risky one: a grant says nothing of the tasks that it is for. */
+static void lose(lr_mesh *m, lr_crossing *c)
+{
+    if (!c->ask && m->asked && (c->task.risky || !m->self.is_broker)) {
+        c->ask = m->allocator->allocate(m->allocator->user, sizeof *c->ask);
+        if (c->ask) *c->ask = (lr_place_ask){.need.amount[LR_RESOURCE_CPU] = LR_AMOUNT_ONE};
+    }
+    if (c->ask) {
+        c->ask->risky = c->task.risky;
+        tell_done(m, c);
+        seek(m, c);
+        return;
+    }
+    c->kind = LR_CROSSING_LOST;
+    lr_list_append(&m->lost, &c->link);
+    m->lost_count++;
+    m->left = true;
+}
+
 /* Those whose node was lost go first. */
 static size_t give_lost(lr_mesh *m, lr_mesh_peer *to, size_t max)
 {
@@ -411,7 +442,9 @@ static size_t give_lost(lr_mesh *m, lr_mesh_peer *to, size_t max)
 void lr_mesh_give(lr_mesh *m, lr_mesh_peer *to, const lr_mesh_task *task)
 {
     lr_crossing *c = crossing_new(m, LR_CROSSING_AWAY, to, task), none = {.kind = LR_CROSSING_AWAY, .task = *task};
-    if (c)
+    if (c && is_suspect(m, task) && to->node.place.spared)
+        lose(m, c);
+    else if (c)
         send_away(m, to, c);
     else
         m->hooks.run_here(m->hooks.user, &none);
@@ -680,6 +713,7 @@ void lr_mesh_place(lr_mesh *m, const lr_mesh_task *task, const lr_place_ask *ask
         return;
     }
     *c->ask = *ask;
+    c->ask->risky = is_suspect(m, task);
     uint64_t deadline = task->deadline_ns;
     if (deadline && (!m->deadline_ns || deadline < m->deadline_ns)) m->deadline_ns = deadline;
     seek(m, c);
@@ -870,6 +904,7 @@ static void take_place(lr_mesh *m, lr_mesh_peer *peer, const lr_message *message
 {
     char text[512];
     lr_place_ask ask = {.near = message->place.near, .near_bytes = message->place.near_bytes};
+    ask.risky = message->place.risky != 0;
     if (message->place.affinity == LR_AFFINITY_SPREAD) ask.affinity = LR_AFFINITY_SPREAD;
     if (message->place.affinity == LR_AFFINITY_NODE) ask.affinity = LR_AFFINITY_NODE, ask.node = message->place.near;
     if (read_resources(m, text_of(message->place.need, text, sizeof text), &ask.need))
@@ -994,19 +1029,20 @@ bool lr_mesh_message(lr_mesh *m, lr_mesh_peer *peer, const lr_message *message)
 
 /* ---- peers ------------------------------------------------------------------------------------------ */
 
-static void peer_init(lr_mesh_peer *p, lr_id node, bool is_broker, void *runtime)
+static void peer_init(lr_mesh_peer *p, lr_id node, lr_mesh_role role, void *runtime)
 {
-    *p = (lr_mesh_peer){.is_broker = is_broker, .runtime = runtime}; /* zeros else */
+    *p = (lr_mesh_peer){.is_broker = role != LR_MESH_PLAIN, .runtime = runtime}; /* zeros else */
     p->node.place.id = node;
+    p->node.place.spared = role == LR_MESH_SCRIPT;
 }
 
-lr_mesh_peer *lr_mesh_peer_up(lr_mesh *m, lr_id node, bool is_broker, const char *offers, void *runtime)
+lr_mesh_peer *lr_mesh_peer_up(lr_mesh *m, lr_id node, lr_mesh_role role, const char *offers, void *runtime)
 {
     lr_resources total;
     if (find(m, node) || !read_resources(m, offers, &total)) return NULL;
     lr_mesh_peer *p = m->allocator->allocate(m->allocator->user, sizeof *p);
     if (!p) return NULL;
-    peer_init(p, node, is_broker, runtime);
+    peer_init(p, node, role, runtime);
     p->node.place.total = p->node.place.free = total;
     if (!lr_broker_node_up(&m->broker, &p->node)) {
         m->allocator->release(m->allocator->user, p, sizeof *p);
@@ -1017,34 +1053,16 @@ lr_mesh_peer *lr_mesh_peer_up(lr_mesh *m, lr_id node, bool is_broker, const char
         m->allocator->release(m->allocator->user, p, sizeof *p);
         return NULL;
     }
-    if (is_broker) lr_list_append(&m->brokers, &p->broker_link);
+    if (p->is_broker) lr_list_append(&m->brokers, &p->broker_link);
     choose_broker(m);
     lr_message idle = {.kind = LR_MESSAGE_IDLE, .idle.count = m->idle_told};
-    if (is_broker && m->idle_told > 0 && m->idle_told < UINT32_MAX) send(m, p, &idle);
+    if (p->is_broker && m->idle_told > 0 && m->idle_told < UINT32_MAX) send(m, p, &idle);
     m->pause_ns = 0;
     end_pause(m);
     m->left = true;
     way_is_open(m, p);
     work_off(m);
     return p;
-}
-
-/* A broker knows who is left; an ordinary node does not, and asks one, as for a task that needs a cpu. */
-static void lose(lr_mesh *m, lr_crossing *c)
-{
-    if (!c->ask && !m->self.is_broker && m->asked) {
-        c->ask = m->allocator->allocate(m->allocator->user, sizeof *c->ask);
-        if (c->ask) *c->ask = (lr_place_ask){.need.amount[LR_RESOURCE_CPU] = LR_AMOUNT_ONE};
-    }
-    if (c->ask) {
-        tell_done(m, c);
-        seek(m, c);
-        return;
-    }
-    c->kind = LR_CROSSING_LOST;
-    lr_list_append(&m->lost, &c->link);
-    m->lost_count++;
-    m->left = true;
 }
 
 /* Its node was lost. */
@@ -1083,10 +1101,7 @@ static void settle_lost(lr_mesh *m)
     while ((l = lr_list_pop(&m->lost))) {
         lr_crossing *c = LR_CONTAINER(l, lr_crossing, link);
         m->lost_count--;
-        if (c->task.risky && m->is_script)
-            fail(m, c, LR_ERR_NODE_DIED, "its node was lost, and no other is left to run it");
-        else
-            run_here(m, c);
+        run_here(m, c);
     }
 }
 
@@ -1216,11 +1231,11 @@ uint64_t lr_mesh_deadline(const lr_mesh *m)
     return m->ask_again_ns && m->ask_again_ns < first ? m->ask_again_ns : first;
 }
 
-bool lr_mesh_init(lr_mesh *m, lr_id self, bool is_broker, const char *offers, const lr_allocator *a,
+bool lr_mesh_init(lr_mesh *m, lr_id self, lr_mesh_role role, const char *offers, const lr_allocator *a,
                   const lr_mesh_hooks *hooks, uint64_t seed)
 {
     const lr_broker_hooks broker = {on_grant, on_hungry, on_placed, on_nowhere, m};
-    *m = (lr_mesh){.hooks = *hooks, .allocator = a, .is_script = is_broker};
+    *m = (lr_mesh){.hooks = *hooks, .allocator = a};
     lr_resource_names_init(&m->names);
     lr_ways_init(&m->ways, a);
     lr_list_init(&m->unasked);
@@ -1229,11 +1244,11 @@ bool lr_mesh_init(lr_mesh *m, lr_id self, bool is_broker, const char *offers, co
     lr_list_init(&m->lost);
     lr_list_init(&m->brokers);
     lr_list_init(&m->granted);
-    peer_init(&m->self, self, false, NULL);
+    peer_init(&m->self, self, role, NULL);
     if (!read_resources(m, offers, &m->self.node.place.total)) return false;
     m->self.node.place.free = m->self.node.place.total;
     lr_broker_init(&m->broker, a, &m->names, &broker, seed);
-    if (is_broker) lr_mesh_become_broker(m);
+    if (m->self.is_broker) lr_mesh_become_broker(m);
     return lr_broker_node_up(&m->broker, &m->self.node) && lr_map_add(&m->peers, self, &m->self, a);
 }
 
@@ -1242,6 +1257,11 @@ void lr_mesh_become_broker(lr_mesh *m)
     m->self.is_broker = true;
     if (!lr_link_in_list(&m->self.broker_link)) lr_list_append(&m->brokers, &m->self.broker_link);
     choose_broker(m);
+}
+
+lr_mesh_role lr_mesh_role_of(const lr_mesh *m)
+{
+    return is_script(m) ? LR_MESH_SCRIPT : m->self.is_broker ? LR_MESH_BROKER : LR_MESH_PLAIN;
 }
 
 void lr_mesh_fini(lr_mesh *m)

@@ -33,8 +33,8 @@
  * what waits goes back to them; a task that could go nowhere else fails with unreachable after a few tries.
  *
  * A peer that is gone. Its guests here are stopped: whoever wanted them is no more. Ours that were there are tried
- * again elsewhere, up to their retries; with nobody left they run here, unless this is the script's process and they
- * are risky (kernels: they may have been why). Stand-ins for its tasks fail.
+ * again elsewhere, up to their retries; with nobody left they run here. Risky ones (kernels: they may have been why) never
+ * run in the script's process after that: they fail when nobody else is left, nor expected. Stand-ins for its tasks fail.
  *
  * Owns: peers, crossings. What `runtime` points to is the caller's. Errors: no memory makes a task run here, or fail.
  * Units: ns of one clock. Thread: one. Blocks: never. */
@@ -45,6 +45,9 @@
 #include "sched/message.h"
 #include "sched/text.h"
 #include "sched/way.h"
+
+/* What a node is to the others. The script's process is a broker, from the start, and is spared risky tasks. */
+typedef enum lr_mesh_role { LR_MESH_PLAIN, LR_MESH_BROKER, LR_MESH_SCRIPT } lr_mesh_role;
 
 typedef struct lr_mesh_peer {
     lr_broker_node node; /* first */
@@ -138,7 +141,6 @@ typedef struct lr_mesh {
     uint64_t deadline_ns;     /* no later than the first of those that seek; 0: none */
     uint32_t idle_told;       /* what the brokers know of this node; UINT32_MAX: perhaps nothing */
     uint64_t serial;          /* of crossings */
-    bool is_script;           /* the driver, which must not die of a task: it is the broker from the start */
     bool busy, ending;        /* working off: no deeper */
     bool left;                /* tasks may have become left */
     uint64_t now_ns;
@@ -149,7 +151,7 @@ typedef struct lr_mesh {
 } lr_mesh;
 
 /* offers: "cpu=2,gpu=1", whole. False: no memory, or offers makes no sense. */
-LR_MUST_USE bool lr_mesh_init(lr_mesh *m, lr_id self, bool is_broker, const char *offers, const lr_allocator *a,
+LR_MUST_USE bool lr_mesh_init(lr_mesh *m, lr_id self, lr_mesh_role role, const char *offers, const lr_allocator *a,
                               const lr_mesh_hooks *hooks, uint64_t seed);
 /* Everything is let go of; tasks that are away or seek fail. */
 void lr_mesh_fini(lr_mesh *m);
@@ -159,13 +161,14 @@ void lr_mesh_now(lr_mesh *m, uint64_t now_ns);
 uint64_t lr_mesh_deadline(const lr_mesh *m);
 /* This node is a broker from now on; before its peers come up. */
 void lr_mesh_become_broker(lr_mesh *m);
+lr_mesh_role lr_mesh_role_of(const lr_mesh *m);
 /* Whether more nodes are on their way. */
 void lr_mesh_expect(lr_mesh *m, bool more);
 
 /* ---- peers --- */
 
 /* NULL: no memory, offers makes no sense, or it is up already; the connection should end. */
-lr_mesh_peer *lr_mesh_peer_up(lr_mesh *m, lr_id node, bool is_broker, const char *offers, void *runtime);
+lr_mesh_peer *lr_mesh_peer_up(lr_mesh *m, lr_id node, lr_mesh_role role, const char *offers, void *runtime);
 /* why: how it ended, for the errors of what cannot be tried again. The peer is gone when it returns. */
 void lr_mesh_peer_down(lr_mesh *m, lr_mesh_peer *peer, const char *why);
 /* Connects to a node that has not been named yet. broker: it is one, and is tried again and again. */

@@ -4,11 +4,16 @@
 
 static lr_place_policy *const policies[] = {lr_place_load, lr_place_locality, lr_place_spread};
 
+static bool cannot_spare(const lr_place_node *node, const lr_place_ask *ask)
+{
+    return ask->risky && node->spared && !LR_FAULT(SCRIPT_RISKED);
+}
+
 /* A node without cpus runs nothing, whatever the task asks for. */
 bool lr_place_could(const lr_place_node *node, const lr_place_ask *ask)
 {
     if (ask->affinity == LR_AFFINITY_NODE) return lr_id_equal(ask->node, node->id); /* it says itself what it lacks */
-    if (node->total.amount[LR_RESOURCE_CPU] <= 0) return false;
+    if (node->total.amount[LR_RESOURCE_CPU] <= 0 || cannot_spare(node, ask)) return false;
     return LR_FAULT(NO_ROOM) || lr_resources_fit(&node->total, &ask->need);
 }
 

@@ -26,12 +26,14 @@ typedef struct lr_place_node {
     lr_resources given; /* of it, by this broker, to tasks that have not ended */
     double waits_s;     /* work that waits there, in seconds of the whole node */
     uint64_t spread;    /* tasks placed there to be spread */
+    bool spared;        /* it must not die of a task: the script's process */
 } lr_place_node;
 
 /* What is known of a task. */
 typedef struct lr_place_ask {
     lr_resources need;
     lr_affinity affinity;
+    bool risky;          /* a node was lost with it, perhaps by it: not for one that is spared */
     lr_id node;          /* with LR_AFFINITY_NODE */
     lr_id near;          /* the node that has most of its inputs; nil: none has */
     uint64_t near_bytes; /* so many, which would have to move to any other node */

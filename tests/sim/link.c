@@ -95,7 +95,7 @@ static uint64_t delay_of(sim *w, const sim_link *l) { return l->delay_ns + (l->j
 static void say_here(sim_link *l, sim_node *n)
 {
     lr_message m = {.kind = LR_MESSAGE_HERE};
-    m.here.broker = n->is_broker;
+    m.here.role = lr_mesh_role_of(&n->mesh);
     m.here.offers = (lr_bytes){n->offers, strlen(n->offers)};
     sim_link_send(l, n, &m);
 }

@@ -174,6 +174,7 @@ static lr_mesh_task leaving(sim_task *t)
     lr_mesh_task task = {.id = t->id, .attempt = t->attempt, .runtime = t, .risky = t->call.risky};
     task.retries = (uint16_t)t->call.retries;
     task.deadline_ns = t->call.deadline_ns;
+    t->left_attempt = t->attempt;
     t->phase = PHASE_MESH;
     return task;
 }
@@ -199,6 +200,7 @@ static void hook_run_here(void *user, const lr_crossing *c)
     sim_task *t = c->task.runtime;
     sim_mix(n->world, n, 0x401, t->id, c->task.attempt);
     if (!still_wanted(t)) return;
+    check_run_here(n, c);
     t->attempt = c->task.attempt;
     t->claimed = false;
     if (!t->call.asks) {
@@ -221,6 +223,7 @@ static void hook_fail(void *user, const lr_crossing *c, lr_err code, const char 
         sim_task_fail(t, code, weather);
         sim_stand_in_free(t);
     } else if (still_wanted(t)) {
+        check_given_up(n, c, code);
         sim_task_fail(t, code, weather);
         sim_task_over(t);
     }
@@ -380,8 +383,8 @@ static void take_here(sim_node *n, sim_link *l, unsigned side, const lr_message 
 {
     char offers[96];
     snprintf(offers, sizeof offers, "%.*s", (int)m->here.offers.size_bytes, (const char *)m->here.offers.at);
-    l->peer[side] = lr_mesh_peer_up(&n->mesh, l->end[!side]->id, m->here.broker != 0, offers, l);
-    sim_say(n->world, "node %u: %u is up%s", n->number, l->end[!side]->number, m->here.broker ? ", a broker" : "");
+    l->peer[side] = lr_mesh_peer_up(&n->mesh, l->end[!side]->id, (lr_mesh_role)m->here.role, offers, l);
+    sim_say(n->world, "node %u: %u is up%s", n->number, l->end[!side]->number, m->here.role != LR_MESH_PLAIN ? ", a broker" : "");
     if (!l->peer[side]) sim_link_break(n->world, l, 1 * MS); /* it hangs up */
     if (l->peer[side] && l->end[!side]->number == 0) lr_mesh_expect(&n->mesh, false);
     if (l->end[!side]->number > 0 || n->welcome) return;
@@ -644,7 +647,7 @@ static void open_mesh(sim_node *n)
     bool driver = n->number == 0;
     uint64_t fail_at = n->world->config.fail_at;
     n->world->config.fail_at = 0; /* a node that does not even start is none */
-    LR_ASSERT(lr_mesh_init(&n->mesh, n->id, driver, n->offers, &n->allocator, &hooks, n->id.lo));
+    LR_ASSERT(lr_mesh_init(&n->mesh, n->id, driver ? LR_MESH_SCRIPT : LR_MESH_PLAIN, n->offers, &n->allocator, &hooks, n->id.lo));
     n->world->config.fail_at = fail_at;
     if (n->is_broker && !driver) lr_mesh_become_broker(&n->mesh);
     if (!driver) lr_mesh_expect(&n->mesh, true);

@@ -99,7 +99,8 @@ static bool ask_secret(sim *w, sim_body *b, sim_call *c)
 {
     uint64_t what = below(b, 5), which = below(b, 1000);
     if (what == 0) c->retries = (uint32_t)below(b, 2);
-    if (what == 1) c->risky = true, c->retries = 1;
+    if (what == 1) c->risky = true, c->retries = 1 + (uint32_t)(which % 8), c->asks = which % 2 == 1;
+    if (what == 1 && c->asks) c->need.amount[LR_RESOURCE_GPU] = 5000;
     if (what == 2) c->asks = true, c->deadline_ns = 1 + below(b, 2 * MS), c->need.amount[LR_RESOURCE_GPU] = LR_AMOUNT_ONE;
     if (what == 3) c->asks = true, c->affinity = LR_AFFINITY_NODE, c->node = w->nodes[which % w->node_count]->id;
     return what == 4;

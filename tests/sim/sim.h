@@ -114,7 +114,7 @@ struct sim_task {
     sim_node *home;
     lr_link link; /* node's records */
     lr_id id;
-    uint32_t refs, attempt, sent_attempt;
+    uint32_t refs, attempt, sent_attempt, left_attempt;
     sim_family *family; /* one count */
     sim_origin *origin; /* of a stand-in: what returned it; one count */
     sim_phase phase;
@@ -393,6 +393,8 @@ lr_map check_value_take(sim *w); /* what was computed; the caller's now */
 void check_attempt(sim_task *t, uint32_t attempt);
 void check_start(const sim_task *t);                      /* 3 */
 void check_machine_fail(const sim_task *t, lr_err err);
+void check_run_here(const sim_node *n, const lr_crossing *c);
+void check_given_up(const sim_node *n, const lr_crossing *c, lr_err err);
 void check_machine_start(const sim_task *t);
 void check_resources(sim *w);                             /* 4 */
 void check_reachable(sim *w);                             /* 5 */

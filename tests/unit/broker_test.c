@@ -136,6 +136,39 @@ static void what_a_node_does_not_reach_it_is_not_named(void **state)
     end(2);
 }
 
+/* Node 0 is the script's process: a kernel with which a node was lost is for the others, waits while more are on their way,
+ * and is refused when there are none. What is bound to node 0 is none of that. */
+static void what_a_node_was_lost_with_is_kept_from_the_script(void **state)
+{
+    (void)state;
+    lr_place_ask ask = {.affinity = LR_AFFINITY_NONE, .risky = true};
+    begin(2);
+    nodes[0].place.spared = true;
+    for (uint64_t i = 0; i < 4; i++)
+        lr_broker_ask(&broker, &nodes[i % 2], (lr_id){2, i}, &ask);
+    expect("placed 0>1:1; placed 1>1:1; placed 0>1:1; placed 1>1:1; ");
+    lr_broker_expect(&broker, true);
+    lr_broker_node_down(&broker, &nodes[1]);
+    lr_broker_ask(&broker, &nodes[0], (lr_id){3, 0}, &ask);
+    expect("");
+    nodes[2] = (lr_broker_node){.place = nodes[0].place};
+    nodes[2].place.id = (lr_id){1, 3};
+    nodes[2].place.spared = false;
+    assert_true(lr_broker_node_up(&broker, &nodes[2]));
+    lr_broker_node_changed(&broker);
+    expect("placed 0>2:1; ");
+    lr_broker_node_down(&broker, &nodes[2]);
+    lr_broker_ask(&broker, &nodes[0], (lr_id){3, 1}, &ask);
+    expect("");
+    lr_broker_expect(&broker, false);
+    expect("nowhere 0; ");
+    ask.affinity = LR_AFFINITY_NODE;
+    ask.node = nodes[0].place.id;
+    lr_broker_ask(&broker, &nodes[0], (lr_id){3, 2}, &ask);
+    expect("placed 0>0:1; ");
+    end(1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +176,7 @@ int main(void)
         cmocka_unit_test(an_old_surplus_of_the_only_idle_node_stands_in_nobody_s_way),
         cmocka_unit_test(a_node_without_cpus_runs_nothing),
         cmocka_unit_test(what_a_node_does_not_reach_it_is_not_named),
+        cmocka_unit_test(what_a_node_was_lost_with_is_kept_from_the_script),
     };
     return RUN_ALL(tests);
 }
