@@ -75,6 +75,7 @@ static struct {
     dial *dials;
     lr_builder values, extras;
     bool started, closing;
+    bool forsaken; /* serving, and the driver is gone: nobody else is connected to from then on */
     uint64_t expect_until_ns; /* 0: nobody is expected any more */
     uint64_t look_ns;         /* when to look next whether some ended before they came */
     uint64_t give_ns;         /* from when on what lies here may be given away; 0: nothing has lain here */
@@ -360,6 +361,7 @@ static const char *reach(void *user, lr_id node, const char *address)
 {
     static char why[LR_ENDING_TEXT];
     (void)user;
+    if (cluster.forsaken) return "the driver is gone";
     dial *d = malloc(sizeof *d);
     if (!d) return "not enough memory";
     *d = (dial){.next = cluster.dials, .node = node};
@@ -743,7 +745,7 @@ static void on_peer_up(void *user, lr_peer *peer, const lr_identity *identity)
     (void)user;
     lr_id wanted;
     bool as_wanted = !end_of_dial(peer, &wanted) || lr_id_equal(wanted, identity->node);
-    link_state *l = as_wanted && room_for_link() ? calloc(1, sizeof *l) : NULL;
+    link_state *l = as_wanted && !cluster.forsaken && room_for_link() ? calloc(1, sizeof *l) : NULL;
     if (!as_wanted) lr_mesh_unreached(&cluster.mesh, wanted, "another node answers there");
     if (!l) {
         lr_transport_hang_up(peer);
@@ -801,6 +803,20 @@ static void on_no_peer(lr_peer *peer, lr_ending end, const char *text)
     if (end_of_dial(peer, &node) && end != LR_ENDING_DUPLICATE) lr_mesh_unreached(&cluster.mesh, node, text);
 }
 
+/* Without the driver this node ends, and cancels what is here. To the others, who may have it still, it has vanished: what
+ * they wanted of it runs again elsewhere, and none of it is told as cancelled. */
+static void forsake(const char *text)
+{
+    cluster.forsaken = true;
+    while (cluster.link_count > 0) {
+        link_state *l = cluster.links[--cluster.link_count];
+        lr_transport_hang_up(l->link.peer);
+        link_free(l, text);
+    }
+    lr_modules_lost();
+    cluster.config.lost(text);
+}
+
 static void on_peer_down(void *user, lr_peer *peer, lr_ending end, const char *text)
 {
     (void)user;
@@ -821,8 +837,7 @@ static void on_peer_down(void *user, lr_peer *peer, lr_ending end, const char *t
     else
         node_lost(l, text);
     atomic_store(&cluster.idle, true); /* a grant may have died with it: whoever sleeps here says so once more */
-    if (driver_gone) lr_modules_lost();
-    if (driver_gone) cluster.config.lost(text);
+    if (driver_gone) forsake(text);
 }
 
 static void ring(void *user)
