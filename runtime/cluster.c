@@ -803,8 +803,8 @@ static void on_no_peer(lr_peer *peer, lr_ending end, const char *text)
     if (end_of_dial(peer, &node) && end != LR_ENDING_DUPLICATE) lr_mesh_unreached(&cluster.mesh, node, text);
 }
 
-/* Without the driver this node ends, and cancels what is here. To the others, who may have it still, it has vanished: what
- * they wanted of it runs again elsewhere, and none of it is told as cancelled. */
+/* Without the driver this node ends, and cancels what is here. To the others, who may have it still, it has vanished:
+ * what they wanted of it runs again elsewhere, and none of it is told as cancelled. */
 static void forsake(const char *text)
 {
     cluster.forsaken = true;
@@ -1134,7 +1134,8 @@ static bool open_mesh(void)
     lr_builder_init(&cluster.values);
     lr_builder_init(&cluster.extras);
     lr_resources_format(c->offers, c->names, cluster.offers, sizeof cluster.offers);
-    if (!lr_mesh_init(&cluster.mesh, c->node, c->serves ? LR_MESH_PLAIN : LR_MESH_SCRIPT, cluster.offers, &lr_process_allocator, &hooks, c->node.lo))
+    lr_mesh_role role = c->serves ? LR_MESH_PLAIN : LR_MESH_SCRIPT;
+    if (!lr_mesh_init(&cluster.mesh, c->node, role, cluster.offers, &lr_process_allocator, &hooks, c->node.lo))
         return false;
     lr_mesh_now(&cluster.mesh, lr_clock_ns());
     if (c->expected == 0 && !c->serves) return true;

@@ -15,7 +15,6 @@
 #define RETRIES 3 /* of a task without options */
 #define DEPTH_MAX 4096u         /* tasks that would run again one after the other */
 #define WEIGHT_MAX (256u << 20) /* bytes of objects here that are kept only for them */
-#define LOOKS_MAX 1000 /* futures looked at, whether a call was given one */
 #define LOOK_NS 20000000u       /* when to look for values to let go of, doubled up to */
 #define LOOK_MAX_NS 1280000000u
 
@@ -222,25 +221,9 @@ void lr_stand_in_free(lr_stand_in *s)
     free(s);
 }
 
-/* Whether t is among the references of v, or in the values of those, or perhaps: *looks are left. */
-static bool holds(const lr_value *v, const lr_task *t, unsigned *looks)
-{
-    bool held = false;
-    for (uint32_t i = 0; i < lr_value_refs_in(v) && !held; i++) {
-        const lr_task *f = task_in(v, i);
-        if (!f) continue;
-        held = f == t || *looks == 0;
-        if (!held) --*looks;
-        if (!held && lr_task_state_of(f) == LR_TASK_READY) held = holds(&f->result, t, looks);
-    }
-    return held;
-}
-
-/* What the call was given it does not make: run again it would be given it again, and wait for itself. */
 void lr_stand_in_returned(lr_stand_in *s, lr_origin *o)
 {
-    unsigned looks = LOOKS_MAX;
-    if (!o || holds(&o->t->args, s->t, &looks)) return;
+    if (!o) return;
     s->origin = o;
     o->count++;
 }

@@ -776,24 +776,25 @@ lr_crossing *lr_mesh_guest(lr_mesh *m, lr_mesh_peer *peer, lr_id task, uint32_t 
 static void take_watch(lr_mesh_peer *p, lr_crossing *c)
 {
     lr_crossing *head = lr_map_find(&p->watches, c->task.id);
-    for (lr_crossing *x = head; x; x = x->older)
-        if (x->older == c) x->older = c->older;
+    for (lr_crossing *x = head; x; x = x->next)
+        if (x->next == c) x->next = c->next;
     if (head != c) return; /* in the chain, or in none: there was no memory */
-    if (!c->older) {
+    if (!c->next) {
         lr_map_take(&p->watches, c->task.id);
         return;
     }
-    bool put = lr_map_put(&p->watches, c->task.id, c->older);
+    bool put = lr_map_put(&p->watches, c->task.id, c->next);
     LR_ASSERT(put); /* it is in: there is room */
 }
 
 /* The peer waits, or is going to, for another record of this id, that is no stand-in (one may wait for the peer). */
 static bool another_is_wanted(const lr_mesh_peer *p, lr_id task)
 {
-    const lr_crossing *loan = lr_map_find(&p->loans, task);
-    for (const lr_crossing *x = lr_map_find(&p->watches, task); x; x = x->older)
+    for (const lr_crossing *x = lr_map_find(&p->watches, task); x; x = x->next)
         if (x->own) return true;
-    return loan && loan->own;
+    for (const lr_crossing *x = lr_map_find(&p->loans, task); x; x = x->next)
+        if (x->own) return true;
+    return false;
 }
 
 void lr_mesh_ended(lr_mesh *m, lr_crossing *c, bool ready)
@@ -814,24 +815,40 @@ void lr_mesh_ended(lr_mesh *m, lr_crossing *c, bool ready)
 
 bool lr_mesh_lend(lr_mesh *m, lr_mesh_peer *peer, lr_id task, bool own, void *runtime)
 {
-    lr_crossing *c = lr_map_find(&peer->loans, task);
-    if (c) {
-        c->count++;
-        /* of stand-ins the older is lent: so they never wait in a circle */
-        if (c->task.runtime == runtime || (!own && !LR_FAULT(CIRCLE))) return false;
-        m->hooks.forget(m->hooks.user, c); /* the older of two with one id */
-        c->task.runtime = runtime;
-        c->own = own;
-        return true;
+    lr_crossing *last = lr_map_find(&peer->loans, task);
+    while (last && last->next)
+        last = last->next;
+    if (last && (last->task.runtime == runtime || LR_FAULT(FIRST_ANSWERS))) {
+        last->count++;
+        return false;
     }
     lr_mesh_task record = {.id = task, .runtime = runtime};
-    c = crossing_new(m, LR_CROSSING_LOAN, peer, &record);
+    lr_crossing *c = crossing_new(m, LR_CROSSING_LOAN, peer, &record);
     if (!c) return false; /* its WANT is answered by a failure */
     c->count = 1;
     c->own = own;
+    if (last) {
+        last->next = c;
+        return true;
+    }
     if (lr_map_add(&peer->loans, task, c, m->allocator)) return true;
     release(m, c);
     return false;
+}
+
+/* WANTs come in the order in which records were lent: what this one is for. *over: the loan is the caller's to free. */
+static lr_crossing *wanted(lr_mesh_peer *p, lr_id task, bool *over)
+{
+    lr_crossing *loan = lr_map_find(&p->loans, task);
+    *over = loan && --loan->count == 0 && !LR_FAULT(LOAN_STAYS);
+    if (!*over) return loan;
+    if (!loan->next) {
+        lr_map_take(&p->loans, task);
+        return loan;
+    }
+    bool put = lr_map_put(&p->loans, task, loan->next);
+    LR_ASSERT(put); /* it is in: there is room */
+    return loan;
 }
 
 static void refuse_want(lr_mesh *m, lr_mesh_peer *peer, lr_id task)
@@ -843,11 +860,11 @@ static void refuse_want(lr_mesh *m, lr_mesh_peer *peer, lr_id task)
 static void take_want(lr_mesh *m, lr_mesh_peer *peer, lr_id task)
 {
     if (LR_FAULT(BORROW_LOST)) return;
-    lr_crossing *loan = lr_map_find(&peer->loans, task);
-    if (loan && --loan->count == 0 && !LR_FAULT(LOAN_STAYS)) lr_map_take(&peer->loans, task);
+    bool over;
+    lr_crossing *loan = wanted(peer, task, &over);
     lr_mesh_task record = {.id = task, .runtime = loan ? loan->task.runtime : NULL};
     lr_crossing *c = crossing_new(m, LR_CROSSING_WATCH, peer, &record);
-    if (c) c->own = loan && loan->own, c->older = lr_map_find(&peer->watches, task);
+    if (c) c->own = loan && loan->own, c->next = lr_map_find(&peer->watches, task);
     if (c && lr_map_add(&peer->watches, task, c, m->allocator)) {
         m->guest_count++;
         m->hooks.watch(m->hooks.user, c); /* takes what it needs of runtime; c may be gone */
@@ -855,7 +872,7 @@ static void take_want(lr_mesh *m, lr_mesh_peer *peer, lr_id task)
         if (c) release(m, c);
         refuse_want(m, peer, task);
     }
-    if (loan && loan->count == 0 && !LR_FAULT(LOAN_STAYS)) forget(m, loan);
+    if (over) forget(m, loan);
 }
 
 void *lr_mesh_borrowed(lr_mesh *m, lr_mesh_peer *peer, lr_id task)
@@ -1113,10 +1130,13 @@ static void drop_guests(lr_mesh *m, lr_mesh_peer *p)
         if (!LR_FAULT(GUEST_GOES_ON)) m->hooks.stop(m->hooks.user, c);
     }
     while ((c = any(&p->watches)))
-        for (; c; c = c->older)
+        for (; c; c = c->next)
             c->peer = NULL;
     while ((c = any(&p->loans)))
-        forget(m, c);
+        for (lr_crossing *next; c; c = next) {
+            next = c->next;
+            forget(m, c);
+        }
 }
 
 /* Those for which a broker was asked that is gone. */

@@ -33,8 +33,9 @@
  * what waits goes back to them; a task that could go nowhere else fails with unreachable after a few tries.
  *
  * A peer that is gone. Its guests here are stopped: whoever wanted them is no more. Ours that were there are tried
- * again elsewhere, up to their retries; with nobody left they run here. Risky ones (kernels: they may have been why) never
- * run in the script's process after that: they fail when nobody else is left, nor expected. Stand-ins for its tasks fail.
+ * again elsewhere, up to their retries; with nobody left they run here. Risky ones (kernels: they may have been why)
+ * never run in the script's process after that: they fail when nobody else is left, nor expected. Stand-ins for its
+ * tasks fail.
  *
  * Owns: peers, crossings. What `runtime` points to is the caller's. Errors: no memory makes a task run here, or fail.
  * Units: ns of one clock. Thread: one. Blocks: never. */
@@ -78,10 +79,10 @@ typedef struct lr_crossing {
     lr_mesh_task task;
     lr_crossing_kind kind;
     bool own;            /* LOAN, WATCH: no stand-in for a task elsewhere */
-    uint32_t count;      /* LOAN: WANTs that may still come. SEEKING: brokers that said NOWHERE */
+    uint32_t count;      /* LOAN: times in a row that it was lent, for each of which a WANT comes. SEEKING: brokers that said NOWHERE */
     uint32_t tries;      /* SEEKING: connections to nodes that it was placed on that failed */
     lr_link link;        /* unasked, paused, settled, lost, or waiting for a way */
-    struct lr_crossing *older; /* WATCH: another of the same task */
+    struct lr_crossing *next; /* WATCH: an older one of the same task. LOAN: another record of it, lent after this one */
     uint64_t serial;     /* in the order in which they were made */
     lr_mesh_peer *peer;  /* GUEST, WATCH: NULL when that is gone */
     lr_place_ask *ask;   /* NULL: plain */
@@ -209,7 +210,8 @@ void lr_mesh_ended(lr_mesh *m, lr_crossing *c, bool ready);
 /* ---- futures in values --- */
 
 /* A future of the task goes to the peer. own: runtime is no stand-in for a task elsewhere. True: the LOAN holds
- * runtime from now on. */
+ * runtime from now on. A node may have several records of one task, of which one waits for the peer, or for what runs
+ * again: each time that one of them is lent is answered by that one, and the peer takes the first value. */
 LR_MUST_USE bool lr_mesh_lend(lr_mesh *m, lr_mesh_peer *peer, lr_id task, bool own, void *runtime);
 /* One has come from the peer, which is told that its end is wanted: what stands for it (its runtime), or NULL: make
  * one, with lr_mesh_borrow. */

@@ -7,8 +7,6 @@
 
 #include "sched/fault.h"
 
-#define LOOKS_MAX 1000 /* as runtime/lineage.c */
-
 struct sim_orphan {
     struct sim_orphan *next;
     sim_task *t; /* the stand-in's count */
@@ -75,35 +73,6 @@ void sim_origin_keep(sim_origin *o, const sim_task *t)
     if (!o || o->count == 1 || LR_FAULT(CALL_FREED)) return;
     o->keeps = true;
     copy_call(&o->call, &t->call);
-}
-
-static bool holds(const sim_task *f, const sim_task *t, unsigned *looks)
-{
-    if (f == t || *looks == 0) return true;
-    --*looks;
-    bool held = false;
-    for (unsigned i = 0; i < f->value.future_count && f->value.state == LR_TASK_READY; i++)
-        held |= holds(f->value.futures[i], t, looks);
-    return held;
-}
-
-/* Whether a call with those arguments knew t from them, or perhaps: *looks are left. */
-static bool was_given(const sim_call *c, const sim_task *t, unsigned *looks)
-{
-    bool given = false;
-    for (unsigned i = 0; i < c->arg_count; i++)
-        given |= holds(c->args[i], t, looks);
-    return given;
-}
-
-/* What the call was given it does not make: run again it would be given it again, and wait for itself. */
-void sim_stand_in_returned(sim_task *t)
-{
-    sim_node *n = t->home;
-    unsigned looks = LOOKS_MAX;
-    const sim_call *c = n->returned_by ? &n->returned_by->call : n->taking && n->taking->keeps ? &n->taking->call : NULL;
-    if (LR_FAULT(NO_ORIGIN) || (c && !LR_FAULT(GIVEN_IS_MADE) && was_given(c, t, &looks))) return;
-    sim_origin_retain(t->origin = sim_origin_of(n));
 }
 
 void sim_stand_in_free(sim_task *t)

@@ -64,7 +64,7 @@ static sim_task *borrow(sim_node *n, lr_mesh_peer *from, lr_id id)
 {
     sim_task *t = lr_mesh_borrowed(&n->mesh, from, id);
     if (t) { /* it may have come with arguments before */
-        if (!t->origin) sim_stand_in_returned(t);
+        if (!t->origin && !LR_FAULT(NO_ORIGIN)) sim_origin_retain(t->origin = sim_origin_of(n));
         sim_task_retain(t);
         return t;
     }

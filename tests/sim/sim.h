@@ -355,7 +355,6 @@ void sim_origin_retain(sim_origin *o);
 void sim_origin_release(sim_origin *o);
 void sim_origin_keep(sim_origin *o, const sim_task *t);
 void sim_stand_in_free(sim_task *t);
-void sim_stand_in_returned(sim_task *t);
 bool sim_lineage_orphan(sim_task *t); /* false: it cannot be made again */
 void sim_lineage_ended(sim_node *n, sim_follower *f);
 void sim_lineage_turn(sim_node *n);
