@@ -79,10 +79,10 @@ typedef struct lr_crossing {
     lr_mesh_task task;
     lr_crossing_kind kind;
     bool own;            /* LOAN, WATCH: no stand-in for a task elsewhere */
-    uint32_t count;      /* LOAN: times in a row that it was lent, for each of which a WANT comes. SEEKING: brokers that said NOWHERE */
+    uint32_t count;      /* LOAN: times in a row, a WANT comes for each. SEEKING: brokers that said NOWHERE */
     uint32_t tries;      /* SEEKING: connections to nodes that it was placed on that failed */
     lr_link link;        /* unasked, paused, settled, lost, or waiting for a way */
-    struct lr_crossing *next; /* WATCH: an older one of the same task. LOAN: another record of it, lent after this one */
+    struct lr_crossing *next; /* WATCH: an older one of the task. LOAN: another record of it, lent later */
     uint64_t serial;     /* in the order in which they were made */
     lr_mesh_peer *peer;  /* GUEST, WATCH: NULL when that is gone */
     lr_place_ask *ask;   /* NULL: plain */
