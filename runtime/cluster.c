@@ -75,6 +75,7 @@ static struct {
     dial *dials;
     lr_builder values, extras;
     bool started, closing;
+    bool refused_told; /* driver: that a node was refused, and why */
     bool forsaken; /* serving, and the driver is gone: nobody else is connected to from then on */
     uint64_t expect_until_ns; /* 0: nobody is expected any more */
     uint64_t look_ns;         /* when to look next whether some ended before they came */
@@ -962,6 +963,21 @@ static void settle_deaths(uint64_t now_ns)
     lr_transport_flush(cluster.transport);
 }
 
+/* A node may not become this job's at all. Once: a job that waits for nodes would else do so without a word. */
+static void tell_refused(void)
+{
+    static const lr_ending ends[] = {LR_ENDING_WRONG_SECRET, LR_ENDING_NO_SECRET_HERE, LR_ENDING_NO_SECRET_THERE,
+                                     LR_ENDING_OTHER_PROTOCOL, LR_ENDING_OTHER_BUILD};
+    if (cluster.config.serves || cluster.refused_told) return;
+    const lr_transport_stats *stats = lr_transport_stats_of(cluster.transport);
+    for (size_t i = 0; i < LR_COUNT(ends) && !cluster.refused_told; i++) {
+        if (stats->ended[ends[i]] == 0) continue;
+        cluster.refused_told = true;
+        fprintf(stderr, "luarun: a node that came to work for this script was refused: %s; %s\n",
+                lr_ending_meaning(ends[i]), lr_ending_advice(ends[i]));
+    }
+}
+
 void lr_cluster_turn(const lr_resources *free)
 {
     if (!cluster.transport) return;
@@ -976,6 +992,7 @@ void lr_cluster_turn(const lr_resources *free)
     send_lines();
     if (cluster.config.serves) lr_modules_turn(tell_driver);
     look_whether_all_came(now_ns);
+    tell_refused();
     if (cluster.started) {
         tell_free(free);
         tell_idle(now_ns);

@@ -127,6 +127,10 @@ check.test("another secret is refused, none is not even tried", function()
     return two:err():find("luarun: node: [^\n]*do not have the same secret") and
       three:err():find("luarun: node: [^\n]*do not have the same secret")
   end, "both refuse")
+  kit.eventually(function()
+    return p:err() == "luarun: a node that came to work for this script was refused: the two nodes do not have the same secret; "
+      .. "give every node the same LUARUN_SECRET\n"
+  end, "the driver says so, once")
   p:signal(9)
 end)
 
