@@ -74,7 +74,7 @@ end
 ---Everything for one implementation of the interface.
 ---@param lr table the module luarun, or serial
 ---@param options? table real: tasks take time, and may crash; tensor: lr.tensor; retries; spread: node = "spread" is used;
----  kernels: what graph.kernels gives (without: the same in Lua)
+---  kernels: what graph.kernels gives (without: the same in Lua); joff: tasks turn the compiler off where they run
 function graph.make(lr, options)
   options = options or {}
   local real, tensor, spread = options.real, options.tensor or lr.tensor, options.spread
@@ -82,6 +82,13 @@ function graph.make(lr, options)
   local function remote(fn, more)
     more = more or {}
     more.retries = options.retries
+    local body = fn
+    if options.joff then
+      fn = function(...)
+        require("jit").off()
+        return body(...)
+      end
+    end
     return lr.remote(fn, more)
   end
 

@@ -8,6 +8,7 @@
 --   --retries N   of every task (default: luarun's own)
 --   --marks DIR   before a graph DIR/hog and DIR/kernel are looked for, and removed: large values fill the stores of the
 --                 nodes, a kernel crashes one of them
+--   --joff        nothing is compiled, neither here nor where a task has run
 --   --store N     bytes of each store, for that
 --   --say         a line for each round as it begins; before the last line one with the file descriptors and shared
 --                 mappings of this process after the second round and at the end
@@ -24,7 +25,7 @@ local serial = require "serial"
 local options, i = {}, 1
 while arg[i] do
   local name, value = arg[i]:match("^%-%-([a-z]+)=?(.*)$")
-  if name == "crash" or name == "say" then
+  if name == "crash" or name == "say" or name == "joff" then
     options[name] = true
   elseif name == "rounds" or name == "seconds" or name == "seed" or name == "retries" or name == "store" then
     if value == "" then i = i + 1 end
@@ -41,7 +42,8 @@ end
 local seed = options.seed or os.time()
 local rounds = options.rounds or (not options.seconds and 20)
 local kernels = graph.kernels(lr)
-local ours = graph.make(lr, { real = true, retries = options.retries, spread = true, kernels = kernels })
+if options.joff then require("jit").off() end
+local ours = graph.make(lr, { real = true, retries = options.retries, spread = true, kernels = kernels, joff = options.joff })
 local theirs = graph.make(serial, { spread = true })
 
 local function wrong(number, what)

@@ -220,7 +220,7 @@ function soak.run(what)
   local shm = kit.shell("ls -A /dev/shm")
   local cluster = start_cluster()
   local lasting = kit.start { "--workers", what.workers or 1, "--cluster", cluster.url, kit.top .. "/tests/cluster/graphs.lua", "--say",
-    "--seconds", what.minutes * 60, "--seed", what.seed, "--retries", 100, env = cluster.env }
+    "--seconds", what.minutes * 60, "--seed", what.seed, "--retries", 100, what.jit == 0 and "--joff" or nil, env = cluster.env }
   kit.eventually(function() return #cluster:jobs(cluster.first) > 0 or lasting:ended() end, "the lasting job has its processes")
   local series = setmetatable({ of = {}, list = {} }, Series)
   local told = { jobs = 0, faults = { job = 0, agent = 0, redis = 0 } }

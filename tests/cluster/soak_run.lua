@@ -1,6 +1,7 @@
 -- soak_run.lua - minutes of random jobs and faults: luarun tests/cluster/soak_run.lua [options]     (./dev soak)
 --
---   --minutes N (10)   --seed N   --workers N (1), of the job that lasts
+--   --minutes N (10)   --seed N   --workers N (1), of the job that lasts   --jit 0: it compiles nothing, so that the memory
+--   of compiled traces is not looked at
 --
 -- Says each fault, and at the end a line for each process and each thing that was looked at: how it grew. Fails if one
 -- grew by more than its noise, a result was wrong, or something is left.
@@ -9,7 +10,7 @@ package.path = "tests/lua/?.lua;tests/cli/?.lua;tests/cluster/?.lua;" .. package
 local kit = require "kit"
 local soak = require "soak"
 
-local options = { minutes = 10, seed = os.time() % 100000, workers = 1 }
+local options = { minutes = 10, seed = os.time() % 100000, workers = 1, jit = 1 }
 for i = 1, #arg, 2 do
   local name, value = arg[i]:match("^%-%-([a-z]+)$"), tonumber(arg[i + 1] or "")
   if not (name and options[name] and value) then
