@@ -94,7 +94,8 @@ lr_task *lr_task_new_freed(lr_id id, lr_fn *fn)
 const char *lr_task_name(const lr_task *t)
 {
     if (t->extra && t->extra->options && t->extra->options->name) return t->extra->options->name;
-    return t->fn ? t->fn->name : "put";
+    if (t->fn) return t->fn->name;
+    return lr_task_state_of(t) == LR_TASK_READY ? "put" : "of another node"; /* what is put is ready from the start */
 }
 
 void lr_task_lock(lr_task *t)

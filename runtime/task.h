@@ -138,7 +138,8 @@ LR_MUST_USE bool lr_task_requeue(lr_task *t);
  * in *wake what the caller must work off with lr_pool_wake. False: it had ended already. */
 bool lr_task_end(lr_task *t, lr_task_state state, lr_value *result, lr_wake *wake);
 
-/* Its option `name`, else its function's; "put" for a value that was put. */
+/* Its option `name`, else its function's; "put" for a value that was put, "of another node" for a stand-in of a task
+ * elsewhere that is not ready. */
 const char *lr_task_name(const lr_task *t);
 
 /* Failed tasks that nobody looked at when the last future went. The hook is called once each with

@@ -196,6 +196,19 @@ check.test("a process that is killed: its tasks run again, the results are the s
     err)
 end)
 
+check.test("a failed task of another process, whose future nobody looked at, is told as such", function()
+  local out, err = run(2, [[
+    local boom = lr.remote(function() error("boom", 0) end)
+    local me = pid()
+    local holder = lr.remote(function() busy(0.02) local f = boom() lr.wait { f } return { f }, pid() end)
+    local kept, where
+    repeat kept, where = holder():get() until where ~= me
+    lr.wait(kept)
+    print "kept"]])
+  check.eq(out, "kept\n")
+  check.ok(err:find("\n  task of another node %(%x+%) failed: error: boom\n"), err)
+end)
+
 check.test("futures in a result, also in one of those, whose process is killed: made again by the task that returned them", function()
   local folder = child.sh "mktemp -d":gsub("\n", "")
   prints(4, ("local folder = %q\n"):format(folder) .. [[
