@@ -37,6 +37,7 @@ typedef struct encoder {
     size_t stored_bytes; /* of strings that went to the object store */
     bool shared; /* a BACK or CELL was written */
     bool plain;  /* unprotected: what may raise, or is refused, ends the attempt */
+    bool keeps;  /* registry[e] is a list of what was made for the message */
     lr_err code;
 } encoder;
 
@@ -212,6 +213,35 @@ static bool encode_tensor(encoder *e, const lr_tensor_ud *t, const step *at)
     return true;
 }
 
+/* What is on top was made for the message. It lives until that is written, for it is known by its address, and another
+ * one at the same address would be taken for it. */
+static void keep(encoder *e)
+{
+    lua_State *L = e->L;
+    lua_pushlightuserdata(L, e);
+    lua_rawget(L, LUA_REGISTRYINDEX);
+    if (!e->keeps) {
+        lua_pop(L, 1);
+        lua_newtable(L);
+        lua_pushlightuserdata(L, e);
+        lua_pushvalue(L, -2);
+        lua_rawset(L, LUA_REGISTRYINDEX);
+        e->keeps = true;
+    }
+    lua_pushvalue(L, -2);
+    lua_rawseti(L, -2, (int)lua_objlen(L, -2) + 1);
+    lua_pop(L, 1);
+}
+
+static void let_go(encoder *e)
+{
+    if (!e->keeps) return;
+    lua_pushlightuserdata(e->L, e);
+    lua_pushnil(e->L);
+    lua_rawset(e->L, LUA_REGISTRYINDEX);
+    e->keeps = false;
+}
+
 static bool encode_remote(encoder *e, int index, const step *at)
 {
     lr_err code;
@@ -220,6 +250,7 @@ static bool encode_remote(encoder *e, int index, const step *at)
     lr_builder_u8(e->b, LR_TAG_REMOTE);
     lr_builder_varint(e->b, fn == e->S->encoding_fn ? 0 : (uint64_t)lr_builder_ref(e->b, &fn->base) + 1);
     lr_options_push(e->L, ((lr_remote_ud *)lua_touserdata(e->L, index))->options);
+    if (!lua_isnil(e->L, -1)) keep(e);
     bool done = encode_value(e, lua_gettop(e->L), at);
     if (done) lua_pop(e->L, 1);
     return done;
@@ -827,6 +858,7 @@ static bool encode_with_maps(encoder *e, int first, int count)
         c->index_checked = false;
     }
     bool done = e->plain ? encode_plain(e, first, count) : encode_caught(e, first, count);
+    let_go(e);
     c->nesting--;
     if (inner) {
         free(c->tables.entries);

@@ -344,4 +344,20 @@ check.test("a function that could not be sent does not stay behind in one that c
   check.eq(b():get(), 3)
 end)
 
+check.test("thousands of remote functions in one message keep their own options, whatever is collected meanwhile", function()
+  local f, list = lr.remote(function() end), {}
+  for i = 1, 3000 do list[i] = f:with { resources = { ["r" .. i % 7] = i % 5 }, name = "n" .. i, retries = i % 9 } end
+  local names = lr.remote(function(all)
+    local wrong = 0
+    for i = 1, #all do if tostring(all[i]) ~= "remote function: n" .. i then wrong = wrong + 1 end end
+    return #all, wrong
+  end, { returns = 2 })
+  local pause, step = collectgarbage("setpause", 10), collectgarbage("setstepmul", 1000)
+  collectgarbage() -- and from now on all the time
+  local count, wrong = names(list)
+  collectgarbage("setpause", pause)
+  collectgarbage("setstepmul", step)
+  check.eq({ count:get(), wrong:get() }, { 3000, 0 })
+end)
+
 check.done()
