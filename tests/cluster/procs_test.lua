@@ -200,12 +200,13 @@ check.test("a failed task of another process, whose future nobody looked at, is 
   local out, err = run(2, [[
     local boom = lr.remote(function() error("boom", 0) end)
     local me = pid()
-    local holder = lr.remote(function() busy(0.02) local f = boom() lr.wait { f } return { f }, pid() end)
+    local holder = lr.remote(function() busy(0.02) local f = boom() lr.wait { f } return { f }, pid() end,
+      { node = "spread" })
     local kept, where
     repeat kept, where = holder():get() until where ~= me
     lr.wait(kept)
     print "kept"]])
-  check.eq(out, "kept\n")
+  check.eq(out, "kept\n", err)
   check.ok(err:find("\n  task of another node %(%x+%) failed: error: boom\n"), err)
 end)
 
