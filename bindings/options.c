@@ -163,16 +163,6 @@ static void set_one(lua_State *L, lr_options *o)
                   "retries, retry_on_error, returns, timeout", name);
 }
 
-static lr_options *copy_base(const lr_options *base)
-{
-    lr_options *o = lr_options_new();
-    if (!o || !base) return o;
-    *o = *base;
-    atomic_init(&o->refs, 1);
-    o->name = base->name ? strdup(base->name) : NULL;
-    return o;
-}
-
 /* Protected, so that a refusal frees the half-made options. Stack: options, table. */
 static int set_all(lua_State *L)
 {
@@ -195,7 +185,7 @@ lr_options *lr_options_from(lr_state *S, lua_State *L, int index, const lr_optio
     if (!lua_istable(L, index)) luaL_error(L, "options: a table wanted, %s given", luaL_typename(L, index));
     lua_pushvalue(L, index);
     lua_pushcfunction(L, set_all); /* may raise: before there is anything to lose */
-    lr_options *o = copy_base(base);
+    lr_options *o = base ? lr_options_copy(base) : lr_options_new();
     if (!o) luaL_error(L, "not enough memory");
     lua_pushlightuserdata(L, o);
     lua_pushvalue(L, -3);

@@ -1,6 +1,8 @@
 #include "runtime/options.h"
 
+#include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 lr_options *lr_options_new(void)
 {
@@ -12,6 +14,19 @@ lr_options *lr_options_new(void)
     o->retries = 3;
     o->returns = 1;
     return o;
+}
+
+/* All but the count, which others change meanwhile. */
+lr_options *lr_options_copy(const lr_options *o)
+{
+    const size_t rest = offsetof(lr_options, plain);
+    lr_options *copy = lr_options_new();
+    if (!copy) return NULL;
+    memcpy((char *)copy + rest, (const char *)o + rest, sizeof *o - rest);
+    copy->name = o->name ? strdup(o->name) : NULL;
+    if (!o->name || copy->name) return copy;
+    lr_options_release(copy);
+    return NULL;
 }
 
 void lr_options_retain(lr_options *o)

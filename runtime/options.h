@@ -32,6 +32,7 @@ typedef struct lr_options {
 } lr_options;
 
 lr_options *lr_options_new(void); /* all default; one count. NULL: no memory */
+lr_options *lr_options_copy(const lr_options *o); /* not finished yet */
 void lr_options_retain(lr_options *o);
 void lr_options_release(lr_options *o); /* NULL is welcome */
 /* Works out `plain`. */
