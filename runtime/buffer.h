@@ -15,8 +15,8 @@
 
 typedef struct lr_buffer {
     lr_object base;
-    _Atomic bool sealed;
-    bool in_arena;
+    _Alignas(4) _Atomic bool sealed; /* in a word of its own: what follows never changes, and is read without it */
+    _Alignas(4) bool in_arena;
     bool is_view; /* the data are another process's */
     bool is_absent; /* it stands for one of another node: no data (runtime/far.h) */
     _Atomic uint32_t used_at; /* the store's time of its last use: what was used longest ago is spilled first */
