@@ -773,18 +773,23 @@ lr_crossing *lr_mesh_guest(lr_mesh *m, lr_mesh_peer *peer, lr_id task, uint32_t 
     return c;
 }
 
+/* c, the first of its task's in the map, goes out of it: the next one is the first. */
+static void take_first(lr_map *map, lr_crossing *c)
+{
+    if (!c->next) {
+        lr_map_take(map, c->task.id);
+        return;
+    }
+    bool put = lr_map_put(map, c->task.id, c->next);
+    LR_ASSERT(put); /* it is in: there is room */
+}
+
 static void take_watch(lr_mesh_peer *p, lr_crossing *c)
 {
     lr_crossing *head = lr_map_find(&p->watches, c->task.id);
     for (lr_crossing *x = head; x; x = x->next)
         if (x->next == c) x->next = c->next;
-    if (head != c) return; /* in the chain, or in none: there was no memory */
-    if (!c->next) {
-        lr_map_take(&p->watches, c->task.id);
-        return;
-    }
-    bool put = lr_map_put(&p->watches, c->task.id, c->next);
-    LR_ASSERT(put); /* it is in: there is room */
+    if (head == c) take_first(&p->watches, c); /* else in the chain, or in none: there was no memory */
 }
 
 /* The peer waits, or is going to, for another record of this id, that is no stand-in (one may wait for the peer). */
@@ -841,13 +846,7 @@ static lr_crossing *wanted(lr_mesh_peer *p, lr_id task, bool *over)
 {
     lr_crossing *loan = lr_map_find(&p->loans, task);
     *over = loan && --loan->count == 0 && !LR_FAULT(LOAN_STAYS);
-    if (!*over) return loan;
-    if (!loan->next) {
-        lr_map_take(&p->loans, task);
-        return loan;
-    }
-    bool put = lr_map_put(&p->loans, task, loan->next);
-    LR_ASSERT(put); /* it is in: there is room */
+    if (*over) take_first(&p->loans, loan);
     return loan;
 }
 

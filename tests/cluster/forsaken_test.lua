@@ -47,10 +47,5 @@ check.test("the node that waits for its task has it run again elsewhere, and see
   hosts.join(DRIVER, INNER)
 end)
 
-for _, p in ipairs(nodes) do
-  p:signal(15)
-  p:wait()
-end
-server:stop()
-hosts.remove()
+hosts.stop(server, nodes)
 kit.done()

@@ -127,4 +127,14 @@ function hosts.node(server, i)
   return server:node { place = function(words) return hosts.on(i, words) end }
 end
 
+---The end of a test on hosts: the nodes that were started, the server of hosts.redis, the hosts.
+function hosts.stop(server, nodes)
+  for _, p in pairs(nodes) do
+    p:signal(15)
+    p:wait()
+  end
+  server:stop()
+  hosts.remove()
+end
+
 return hosts

@@ -113,10 +113,5 @@ else
   check.skip("20 ms of latency each way", why)
 end
 
-for _, p in ipairs(nodes) do
-  p:signal(15)
-  p:wait()
-end
-server:stop()
-hosts.remove()
+hosts.stop(server, nodes)
 kit.done()

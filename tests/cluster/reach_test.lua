@@ -33,10 +33,5 @@ check.test("a link between two nodes is cut: what is bound to the other fails an
   check.eq(p:wait(30), 0, p:err())
 end)
 
-for _, p in pairs(nodes) do
-  p:signal(15)
-  p:wait()
-end
-server:stop()
-hosts.remove()
+hosts.stop(server, nodes)
 kit.done()
